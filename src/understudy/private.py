@@ -232,6 +232,17 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def sync_to_disk(directory: Path) -> None:
+    """The same, and what was synced before it reaches the disk itself, where the file system lets us ask for that."""
+    sync_directory(directory)
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            _sync(fd)
+    finally:
+        os.close(fd)
+
+
 def _sync(fd: int) -> None:
     """On macOS only F_FULLFSYNC reaches the disk (docs/measured.md, Disks)."""
     if hasattr(fcntl, "F_FULLFSYNC"):

@@ -13,6 +13,7 @@ from tests import prepared
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.waiting import eventually
 from tests.worker.stubs import Stub
+from understudy.cli.env_file import read_anew, with_env_file
 
 
 @pytest.fixture
@@ -90,3 +91,20 @@ def test_a_setting_that_cannot_be_is_refused_at_the_start(hub: FakeHub, tmp_path
     with daemon(hub, tmp_path / "data", **env) as process:
         assert process.wait(60) != 0
     assert said in (tmp_path / "data/stderr").read_text()
+
+
+def test_the_next_life_keeps_what_came_through_a_pipe_and_reads_a_file_anew(tmp_path: Path) -> None:
+    """A pipe is empty by then: without its key the daemon would end at its first restart from afar."""
+    out, into = os.pipe()
+    os.write(into, b"UNDERSTUDY_API_KEY=key\n")
+    os.close(into)
+    (tmp_path / "env").write_text("UNDERSTUDY_API_KEY=key\nHOME=/other\n")
+    environ = {"HOME": str(tmp_path)}
+    try:
+        of_pipe = with_env_file(environ, f"/dev/fd/{out}")
+    finally:
+        os.close(out)
+    assert of_pipe["UNDERSTUDY_API_KEY"] == "key"
+    assert read_anew(of_pipe, environ) == frozenset()
+    of_file = with_env_file(environ, str(tmp_path / "env"))
+    assert read_anew(of_file, environ) == {"UNDERSTUDY_API_KEY", "UNDERSTUDY_ENV_FILE"}

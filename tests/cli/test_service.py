@@ -23,6 +23,7 @@ from tests.waiting import eventually
 from understudy.cli.service_program import SYSTEM, program_of, refuse_secrets, secret_files
 from understudy.config import assignments
 from understudy.daemon import installation
+from understudy.daemon.index import SOURCES
 from understudy.errors import ConfigError
 from understudy.wire.proxies import NAMES as PROXIES
 from understudy.worker.executors import claude_code, codex
@@ -385,16 +386,20 @@ def test_relative_names_mean_the_same_in_the_shell_and_under_the_service(linux, 
 
 def test_what_assistants_and_installer_have_in_the_shell_they_have_under_the_service(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    kept = {*claude_code.ENV_KEPT, *codex.ENV_KEPT, *installation.ENV_KEPT, "PIP_CERT", "PIP_PRE"}
+    kept = {*claude_code.ENV_KEPT, *codex.ENV_KEPT, *installation.ENV_KEPT, *SOURCES}
     in_unit = {name for name in kept if name in SYSTEM or name.lower() in PROXIES}
     ambient = {name: f"https://{name.lower()}" if name.endswith("_URL") else name for name in kept}
-    ambient |= {"ANTHROPIC_API_KEY": "key-of-the-gateway", "PIP_USER": "1"}  # the latter would fail every update
+    ambient |= {
+        "ANTHROPIC_API_KEY": "key-of-the-gateway",
+        "PIP_CONSTRAINT": "c.txt",
+    }  # the latter would fail every update
     program = program_of("daemon", ambient, tmp_path / "data", ("understudy",), ())
     path, text = secret_files("daemon", ambient, tmp_path / "data", None)["UNDERSTUDY_ENV_FILE"]
     found = assignments(text, str(path))
     assert in_unit <= set(program.env)
     assert kept - in_unit - {"TMPDIR", "TZ"} == set(found) - {"ANTHROPIC_API_KEY"}
     assert found["CODEX_HOME"] == str(tmp_path / "CODEX_HOME")
+    assert found["PIP_CLIENT_CERT"] == str(tmp_path / "PIP_CLIENT_CERT")
     assert found["OPENAI_BASE_URL"] == "https://openai_base_url"
 
 

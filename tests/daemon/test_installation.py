@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.server
 import os
@@ -171,6 +172,34 @@ def test_an_installer_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest
     assert "PIP_INDEX_URL=https://index.example" in told.read_text()
 
 
+def test_an_installer_sees_of_its_variables_those_that_name_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others fail an installation into an environment of its own, or make another one of it."""
+    told, here = tmp_path / "told", tmp_path / "here it is"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(module, "_pip", lambda: ["/bin/sh", "-c", f"env > {told}; exit 1"])
+    refusing = ("CONSTRAINT", "NO_DEPS", "PREFIX", "REQUIREMENT", "REQUIRE_HASHES", "REQUIRE_VIRTUALENV", "TARGET")
+    sources = {
+        "PIP_CLIENT_CERT": "me.pem",
+        "PIP_CERT": "~/ca.pem",
+        "PIP_FIND_LINKS": "wheels /srv/w https://w.example",
+        "PIP_RETRIES": "1",
+        "REQUESTS_CA_BUNDLE": "ca.pem",
+    }
+    refused(tmp_path / "data", order(version="1"), env={**sources, **{f"PIP_{name}": "1" for name in refusing}})
+    seen = dict(line.split("=", 1) for line in told.read_text().splitlines())
+    assert {name: value for name, value in seen.items() if name.startswith(("PIP_", "REQ"))} == {
+        "PIP_CLIENT_CERT": f"{here}/me.pem",
+        "PIP_CERT": "~/ca.pem",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_FIND_LINKS": f"{(here / 'wheels').as_uri()} /srv/w https://w.example",
+        "PIP_RETRIES": "1",
+        "REQUESTS_CA_BUNDLE": f"{here}/ca.pem",
+    }
+
+
 def test_nothing_is_installed_once_the_daemon_is_stopped(tmp_path: Path) -> None:
     made = Installation(tmp_path)
     made.stop()
@@ -287,6 +316,26 @@ def test_a_link_to_nothing_stops_no_tidying(tmp_path: Path) -> None:
     (made.environments / "nowhere").symlink_to(tmp_path / "gone")
     made.prune("c")
     assert {path.name for path in made.environments.iterdir()} == {"original", "b", "c", "nowhere"}
+
+
+def test_a_new_environment_is_on_the_disk_of_a_mac_before_it_is_the_current_one_and_then_its_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There `fsync` alone ends in the cache of the drive."""
+    made = Installation(tmp_path)
+    environment(made, "new")
+    steps: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: steps.append(("written", os.fstat(fd).st_ino)))
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", lambda fd, _: steps.append(("on disk", os.fstat(fd).st_ino)))
+    module._sync(made.environments / "new")
+    of_environments, of_root = (path.stat().st_ino for path in (made.environments, made.root))
+    assert steps[-2:] == [("written", of_environments), ("on disk", of_environments)]
+    script = (made.environments / "new/bin/understudy").stat().st_ino
+    assert ("written", script) in steps
+    assert [word for word, _ in steps].count("on disk") == 1, "one is enough for all that was written before"
+    made.switch("new")
+    assert steps[-2:] == [("written", of_root), ("on disk", of_root)]
 
 
 def test_what_a_killed_installation_left_is_removed_later(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
 
+from understudy.daemon import updater
 from understudy.daemon.home import Home
 from understudy.daemon.installation import Installation
-from understudy.daemon.updater import SERVICE_SIGNS, UpdatePlan, go_back, read_plan, wait_for
+from understudy.daemon.service import State, Supervisor
+from understudy.daemon.updater import SERVICE_SIGNS, UpdatePlan, go_back, read_plan, start_old, wait_for
 from understudy.worker.process_tree import birth_of
 
 LIVES = """
@@ -113,6 +116,14 @@ def test_a_version_that_cannot_be_executed_never_becomes_the_current_one(tmp_pat
     assert Installation(tmp_path / "data").current.readlink().name == "original"
 
 
+def test_an_update_of_a_daemon_started_by_hand_changes_nothing_that_a_service_goes_back_to(tmp_path: Path) -> None:
+    """The service of this data directory may be another installation."""
+    of_service = Installation(tmp_path / "data").launcher()
+    of_service.write_text("#!/bin/sh\n")
+    assert lives(tmp_path, tmp_path, "plain") == ["original", "new", "old"]
+    assert of_service.read_text() == "#!/bin/sh\n"
+
+
 @pytest.mark.parametrize(("heard", "reason"), [("", "ended"), ("boot-0", "ended"), ("boot-1", "ended"), ("boot-2", "")])
 def test_only_a_later_life_confirms(tmp_path: Path, heard: str, reason: str) -> None:
     """The old one may have failed to write its own name, so that an earlier one still stands there."""
@@ -135,3 +146,70 @@ def test_a_full_disk_keeps_no_failed_version_alive(tmp_path: Path) -> None:
         assert failed.wait(30) != 0
     finally:
         failed.kill()
+
+
+OFF, ON = State(is_installed=True), State(is_installed=True, is_loaded=True)
+STOPPING = State(is_installed=True, is_loaded=True, pid=1, is_stopping=True)
+UNIT = "0::/user.slice/user-1.slice/user@1.service/app.slice/understudy-daemon.service"
+
+
+@pytest.mark.parametrize(
+    ("state", "cgroup", "xpc", "is_started"),
+    [
+        (OFF, UNIT, "", False),
+        (STOPPING, UNIT, "", False),
+        (State(is_installed=False), UNIT, "", False),
+        (ON, UNIT, "", True),
+        (State(is_installed=True, parked="start-limit-hit"), UNIT, "", True),
+        (OFF, "0::/user.slice/user-1.slice/session-2.scope", "", True),
+        (OFF, f"{UNIT}-of-another", "application.com.apple.Terminal", True),
+        (OFF, "", "understudy-daemon.service", False),
+    ],
+    ids=["stopped", "stopping", "uninstalled", "on", "given up", "by hand", "of another program", "launchd"],
+)
+def test_the_old_version_is_not_started_beside_a_manager_whose_service_was_stopped(
+    state: State, cgroup: str, xpc: str, is_started: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop of the first moments of a new version leaves no note, and on a full disk none does."""
+
+    class Manager:
+        name = "understudy-daemon.service"
+
+        def state(self) -> State:
+            return state
+
+    def manager(role: str, environ: object) -> Supervisor:
+        assert role == "daemon"
+        return cast("Supervisor", Manager())
+
+    started: list[str] = []
+    (tmp_path / "cgroup").write_text(cgroup + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XPC_SERVICE_NAME", xpc)
+    monkeypatch.setattr(updater, "CGROUP", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(updater, "SERVICE_S", 0)
+    monkeypatch.setattr(updater, "supervisor_of", manager)
+    monkeypatch.setattr(os, "execve", lambda path, *_: started.append(path))
+    start_old(plan(tmp_path))
+    assert started == (["/bin/echo"] if is_started else [])
+
+
+STOPPED_AT_ITS_START = """
+import os, signal, sys
+from pathlib import Path
+from understudy.config import Settings
+from understudy.daemon import DaemonInputs, run
+from understudy.daemon.machine import Machine
+
+Machine.end_leftovers = lambda self: os.kill(os.getpid(), signal.SIGTERM)
+settings = Settings(daemon_id="mini", executor="diagnostic")
+sys.exit(run(DaemonInputs(settings=settings, hub_url="http://127.0.0.1:9", api_key="key", data_dir=Path(sys.argv[1]))))
+"""
+
+
+def test_a_stop_before_the_loops_of_a_life_run_is_noted_and_ends_it(tmp_path: Path) -> None:
+    """Else the old version would begin in the place of one that its owner ended in its first moments."""
+    ran = subprocess.run([sys.executable, "-P", "-c", STOPPED_AT_ITS_START, str(tmp_path)], timeout=60, check=False)
+    assert ran.returncode == 0
+    home = Home(tmp_path, "mini")
+    assert home.stopped.read_text() == (home.root / "boot-id").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec import Struct
 from msgspec.structs import fields, replace
@@ -186,6 +188,24 @@ class StoreConformance:
         alone = store.read(lambda tx: {tags: tx.claimable(tags, 5 * len(asked)) for tags in asked})
         assert together == alone
         assert len(together[frozenset("abc")]) == 5 * len(asked)
+
+    def test_claims_of_different_tags_read_the_beginning_of_no_other_line(self, store: Store) -> None:
+        self.save(store, *(queued(f"t{n:02}", n, needs=f'["{tag}"]') for n, tag in enumerate("abcdefgh")))
+
+        def heads(*asked: str) -> list[str]:
+            read: list[str] = []
+
+            def note(tx: Any) -> None:
+                of_store = tx._heads
+                tx._heads = lambda covered: read.extend(covered) or of_store(covered)
+                found = tx.claimable_of_each([frozenset(tags) for tags in asked], 10)
+                assert [sorted(t.needs[2] for t in found[frozenset(tags)]) for tags in asked] == [[*t] for t in asked]
+
+            store.read(note)
+            return sorted(read)
+
+        assert heads("a", "b") == [], "a single line of each claimant is read with its tasks"
+        assert heads("abc", "bcd", "h") == ['["a"]', '["b"]', '["c"]', '["d"]']
 
     def test_needs_are_new_that_no_unfinished_task_has(self, store: Store) -> None:
         self.save(

@@ -43,13 +43,13 @@ def daemon(
     hide()
     queue_streams("stderr")
     from understudy.cli.connection import place_to_serve
-    from understudy.cli.env_file import with_env_file
+    from understudy.cli.env_file import read_anew, with_env_file
     from understudy.cli.given_command import absolute_command
     from understudy.config.channels import channels_of
     from understudy.daemon import DaemonInputs, run
 
     added = with_env_file(os.environ, env_file)
-    of_env_file = frozenset(added) - frozenset(os.environ)
+    of_env_file = read_anew(added, os.environ)
     os.environ.update(added)
     hide()  # of what came with the file, too
     data_dir = data_dir_of(data)

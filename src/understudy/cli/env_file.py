@@ -29,3 +29,13 @@ def read_env_file(environ: Mapping[str, str]) -> dict[str, str]:
         reason = error.strerror or error
         raise ConfigError(t("config.secret_unreadable", name=ENV_FILE, path=path, reason=reason)) from None
     return {name: value for name, value in assignments(text, path).items() if name not in environ}
+
+
+def read_anew(added: Mapping[str, str], environ: Mapping[str, str]) -> frozenset[str]:
+    """The added variables, which the next life of a daemon reads from the file itself.
+
+    None where the file is a pipe (`--env-file <(…)`) or a descriptor: those can be read only once.
+    """
+    path = added.get(ENV_FILE, "")
+    can_be_read_again = not path.startswith("/dev/") and Path(path).expanduser().is_file()
+    return frozenset(added) - frozenset(environ) if can_be_read_again else frozenset()

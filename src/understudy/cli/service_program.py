@@ -16,6 +16,7 @@ from understudy.cli.saved import keep
 from understudy.config.channels import notices_of
 from understudy.config.policy import hub_drain_s
 from understudy.config.reading import OF_LIBPQ, beside
+from understudy.daemon.index import sources_of
 from understudy.daemon.service import Program, service_dir
 from understudy.errors import ConfigError
 from understudy.redact.values import SECRET_CHARS_MIN
@@ -31,19 +32,7 @@ TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # in place of the system's certificat
 STORE = "UNDERSTUDY_STORE"
 LIBPQ_FILES = ("PGPASSFILE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
 LIBPQ = (*LIBPQ_FILES, "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE")
-INSTALLER = "PIP_"  # of updates; may hold a key
-ELSEWHERE = frozenset({"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"})  # no environment of its own
-FILES = frozenset(
-    {
-        "CLAUDE_CONFIG_DIR",
-        "CODEX_HOME",
-        "NODE_EXTRA_CA_CERTS",
-        "PIP_CERT",
-        "PIP_CONFIG_FILE",
-        "REQUESTS_CA_BUNDLE",
-        "SSL_CERT_FILE",
-    }
-)
+FILES = frozenset({"CLAUDE_CONFIG_DIR", "CODEX_HOME", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"})
 
 
 def program_of(
@@ -104,7 +93,9 @@ def secret_files(
         found["UNDERSTUDY_API_KEY_FILE"] = (path, "" if own else place.key)
     of_children = _for_children(environ, data_dir) if role == DAEMON else ()
     names = dict.fromkeys((*_with_log_in(role, environ), *TRUST, *of_children))
-    lines = [config.assignment(name, _in_full(name, environ[name])) for name in names if environ.get(name)]
+    in_full = {**environ, **{name: str(Path(environ[name]).absolute()) for name in FILES if environ.get(name)}}
+    in_full |= sources_of(environ)
+    lines = [config.assignment(name, in_full[name]) for name in names if environ.get(name)]
     if lines:
         found[ENV_FILE] = (folder / "env", "\n".join(lines))
     return found
@@ -189,8 +180,7 @@ def _for_children(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
     yield from config.load(environ, data_dir).settings.task_env_pass
     yield from _credentials()
     yield from (name for name in (*claude_code.ENV_KEPT, *codex.ENV_KEPT) if name.lower() not in PROXIES)
-    yield "REQUESTS_CA_BUNDLE"
-    yield from (name for name in environ if name.startswith(INSTALLER) and name not in ELSEWHERE)
+    yield from sources_of(environ)
 
 
 def _credentials() -> tuple[str, ...]:
@@ -198,11 +188,6 @@ def _credentials() -> tuple[str, ...]:
     from understudy.worker.executors import claude_code, codex
 
     return (*claude_code.CREDENTIALS, *codex.CREDENTIALS)
-
-
-def _in_full(name: str, value: str) -> str:
-    """For a service, which has another directory than this shell; a `~` that the shell has left means nothing."""
-    return str(Path(value).absolute()) if name in FILES else value
 
 
 def _refuse_unwritable(words: tuple[str, ...], but_for: str = "\n\t") -> None:

@@ -66,6 +66,7 @@ class DaemonRuntime:
         self.succession: Succession | None = None  # after `run`: what this process is to become
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
+        self._replaced: dict[int, Any] = {}  # the handlers of signals that were there before
         self._redactor = Redactor((*given.secrets, *secrets_of(self._ambient)))
         self._log = Log(
             self._clock,
@@ -80,9 +81,11 @@ class DaemonRuntime:
         daemon_id = checked_daemon_id(self._settings.daemon_id or default_daemon_id())
         home = Home(self._given.data_dir, daemon_id)
         lock = home.lock()
+        self._install_signals()  # a stop from here on is noted, and waits for the loops
         try:
             return self._live(daemon_id, home)
         finally:
+            self._restore_signals()
             lock.release()
 
     def stop(self) -> None:
@@ -180,7 +183,6 @@ class DaemonRuntime:
 
     def _drive(self, driver: Driver, state: WorkerState, home: Home) -> bool:
         """Start the loops and wait for their end → whether it was waited for."""
-        old = self._install_signals()
         pulse = Pulse(state)
         watchdog = Watchdog(self._ambient, lambda: driver.ask(pulse.is_well), self._clock)
         asked = 0
@@ -200,10 +202,7 @@ class DaemonRuntime:
             return False
         finally:
             watchdog.close()
-            for number, handler in old.items():
-                signal.signal(number, handler)
-            if old:
-                signal.set_wakeup_fd(-1)
+            self._restore_signals()
 
     def _start_main(self, driver: Driver, state: WorkerState) -> None:
         """Once this machine has a thread for it. A signal is not lost meanwhile: its byte waits in our pipe."""
@@ -223,12 +222,17 @@ class DaemonRuntime:
         finally:
             os.write(self._wake_write, b"e")
 
-    def _install_signals(self) -> dict[int, Any]:
+    def _install_signals(self) -> None:
         """Signals become bytes in our pipe, but for those that we were started to ignore; only in the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        return {number: signal.signal(number, lambda *_: None) for number in heeded(SIGNALS)}
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+            self._replaced = {number: signal.signal(number, lambda *_: None) for number in heeded(SIGNALS)}
+
+    def _restore_signals(self) -> None:
+        if self._replaced:
+            signal.set_wakeup_fd(-1)
+        while self._replaced:
+            signal.signal(*self._replaced.popitem())
 
 
 def _drop_runs(state: WorkerState) -> None:

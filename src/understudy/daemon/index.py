@@ -12,6 +12,34 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+# Of the installer's variables those that say where packages come from and how that place is reached and trusted. Others
+# (PIP_TARGET, PIP_REQUIRE_HASHES, PIP_REQUIREMENT) change what an installation is, and would fail that of an update.
+SOURCES = frozenset(
+    {
+        "PIP_CACHE_DIR",
+        "PIP_CERT",
+        "PIP_CLIENT_CERT",
+        "PIP_CONFIG_FILE",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "PIP_KEYRING_PROVIDER",
+        "PIP_NO_CACHE_DIR",
+        "PIP_NO_INDEX",
+        "PIP_ONLY_BINARY",
+        "PIP_PROXY",
+        "PIP_PYPI_URL",
+        "PIP_RETRIES",
+        "PIP_TIMEOUT",
+        "PIP_TRUSTED_HOST",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+    }
+)
+_PATHS = frozenset(
+    {"PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}
+)
 OWN_INDEX = ("PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
 FILE_BYTES_MAX = 1 << 16
 _PUBLIC = ("pypi.org", "pythonhosted.org", "python.org")
@@ -22,6 +50,23 @@ _INDEXES = ("index-url", "pypi-url", "extra-index-url")  # `pypi-url` is another
 
 class _UnreadError(Exception):
     """pip may read what we do not."""
+
+
+def sources_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of SOURCES that are set, with paths in full: the installer runs in another directory."""
+    return {name: _in_full(name, value) for name, value in environ.items() if name in SOURCES and value}
+
+
+def _in_full(name: str, value: str) -> str:
+    if name == "PIP_FIND_LINKS":
+        return " ".join(map(_place_in_full, value.split()))
+    is_path = name in _PATHS and not value.startswith("~")  # which is the installer's to read
+    return str(Path(value).absolute()) if is_path else value
+
+
+def _place_in_full(place: str) -> str:
+    """A relative path as an address, in which no space divides the name of a directory."""
+    return place if ":" in place or place[0] in "/~" else Path(place).absolute().as_uri()
 
 
 def has_own_index(env: Mapping[str, str]) -> bool:

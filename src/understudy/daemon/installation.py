@@ -30,10 +30,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from understudy.clock import MS_PER_S, SystemClock
 from understudy.daemon.home import aged_files, environments_in_use
-from understudy.daemon.index import has_own_index
+from understudy.daemon.index import has_own_index, sources_of
 from understudy.daemon.interpreter import missing_part
 from understudy.errors import UnderstudyError
-from understudy.private import OTHERS, open_private, own_directory, sync_directory, write_private
+from understudy.private import OTHERS, open_private, own_directory, sync_directory, sync_to_disk, write_private
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Server, TrustedCertificates
 from understudy.wire.limits import is_id
@@ -55,9 +55,9 @@ _ASKED = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}")  # a version, as it be
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VERSION = re.compile(rf"^{PACKAGE} (\S{{1,100}})$", re.MULTILINE)
 # what an installer needs to know of its surroundings, and nothing that is secret
-ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 _LOWER = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *_LOWER)
+ENV_KEPT_LIKE = ("LC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *_LOWER)
 
 
 class InstallError(UnderstudyError):
@@ -80,23 +80,30 @@ class Installation:
         self.current = self.root / "current"
         ambient = os.environ if ambient is None else ambient
         kept = {k: v for k, v in ambient.items() if k in ENV_KEPT or k.startswith(ENV_KEPT_LIKE)}
-        self._env = {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self._env = {**kept, **sources_of(ambient), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
 
     def launcher(self) -> Path:
-        """`current/bin/understudy`; the program that runs now if the current one is not there, or its Python is not.
+        """`current/bin/understudy`, for a service that is being installed.
 
         `original` is this program, unless an update made this one: what it named before may be old, or gone.
         """
-        script = self.environments / ORIGINAL / "bin" / PACKAGE
-        can_start = missing_part(self.current / "bin" / PACKAGE) is None
-        if not can_start or (script.exists() and not self.running()):
+        script = self._original()
+        if script.exists() and not self.running():
             self._make_original(script)
-        if not can_start:
-            self.switch(ORIGINAL)
+        self.have_current()
         return self.current / "bin" / PACKAGE
+
+    def have_current(self) -> None:
+        """Make the program that runs now the current one if the current one is not there, or its Python is not."""
+        if missing_part(self.current / "bin" / PACKAGE) is not None:
+            self._make_original(self._original())
+            self.switch(ORIGINAL)
+
+    def _original(self) -> Path:
+        return self.environments / ORIGINAL / "bin" / PACKAGE
 
     def switch(self, environment: str) -> None:
         """Make an environment the current one, in one step, on disk when this returns. OSError."""
@@ -104,7 +111,7 @@ class Installation:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path("environments") / environment)
         fresh.replace(self.current)
-        sync_directory(self.root)
+        sync_to_disk(self.root)
 
     def running(self) -> str:
         """The name of the environment that this process runs in; "" if no update made it."""
@@ -255,6 +262,7 @@ def _sync(environment: Path) -> None:
         for path in (Path(folder), *(Path(folder, name) for name in names)):
             if not path.is_symlink():
                 sync_directory(path)
+    sync_to_disk(environment.parent)
 
 
 def check_update(directive: ReceivedDirective) -> None:

@@ -65,7 +65,7 @@ class Succession(msgspec.Struct, frozen=True):
         if not os.access(new, os.X_OK):
             raise FileNotFoundError(new)
         if not installation.running():
-            installation.launcher()  # what a service starts until the new one is confirmed
+            installation.have_current()  # what a service starts until the new one is confirmed
         self._watched(old)
         env = {name: value for name, value in os.environ.items() if name not in OF_THIS_PYTHON}
         os.execve(new, (str(new), *sys.argv[1:]), env)  # noqa: S606 - installed and proven before

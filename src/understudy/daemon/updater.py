@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from understudy.daemon.installation import Installation
+from understudy.daemon.service import supervisor_of
 from understudy.private import write_private
 from understudy.runtime.lock import holder_of
 from understudy.worker.hidden import hide
@@ -31,6 +32,7 @@ TERM_S, KILL_S = 5.0, 5.0
 SERVICE_S = 45.0  # how long a service manager may take to start it anew (launchd throttles for 30 s)
 # set by systemd and launchd; launchd sets it for what a terminal starts as well, which only costs a pause
 SERVICE_SIGNS = ("INVOCATION_ID", "XPC_SERVICE_NAME")
+CGROUP = "/proc/self/cgroup"  # on Linux its lines end with the unit that a process belongs to
 
 
 class UpdatePlan(msgspec.Struct, frozen=True):
@@ -119,9 +121,23 @@ def start_old(plan: UpdatePlan) -> None:
         if holder_of(Path(plan.lock)):
             return
         time.sleep(LOOK_S)
+    if is_of_ended_service():
+        return
     with contextlib.suppress(OSError):  # that directory is gone: the daemon needs none
         os.chdir(plan.cwd)
     os.execve(plan.old[0], plan.old, os.environ)  # noqa: S606 - the command that started the daemon
+
+
+def is_of_ended_service() -> bool:
+    """True if this daemon was started as a service that is off now, or about to be: its manager starts a wanted one.
+
+    A stop leaves no note on a full disk, or before the new version handles signals.
+    """
+    service = supervisor_of("daemon", os.environ)
+    if os.environ.get("XPC_SERVICE_NAME") != service.name and f"/{service.name}\n" not in _read(CGROUP) + "\n":
+        return False
+    state = service.state()
+    return state.is_stopping or not (state.is_loaded or state.parked)
 
 
 def _end(pid: int) -> None:

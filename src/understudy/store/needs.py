@@ -109,7 +109,8 @@ class NeedsQueries(SqlSession):
             return {provides: self.claimable(provides, limit) for provides in sets}
         waiting = [(needs, tags_of(needs)) for needs in self._covered(None)]
         covered = {provides: [needs for needs, tags in waiting if provides.issuperset(tags)] for provides in sets}
-        lines = self._lines([needs for needs, _ in waiting])
+        several = dict.fromkeys(needs for found in covered.values() if len(found) > 1 for needs in found)
+        lines = self._lines(list(several))  # a single line is read with its tasks
         return {provides: self._claimable(found, limit, lines) for provides, found in covered.items()}
 
     def _covered(self, provides: frozenset[str] | None) -> list[str]:
