@@ -9,7 +9,7 @@ from tests.store.durable_storage import Buffer, JsError, Storage
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
 from tests.store.sums import SumsExercise
-from understudy.errors import StoreDownError, StoreError, StoreVersionError
+from understudy.errors import StoreDownError, StoreError, StoreVersionError, TooLargeError
 from understudy.store.durable import DurableStore
 from understudy.store.queries import READY
 from understudy.store.tables import SCHEMA_VERSION
@@ -62,8 +62,10 @@ def test_what_is_raised_in_a_transaction_comes_out_as_it_was_and_nothing_is_kept
 def test_a_commit_that_fails_is_the_stores_failure_and_a_statement_only_that_of_its_request() -> None:
     storage = Storage()
     store = DurableStore(storage, Buffer)
-    with pytest.raises(StoreError) as refused:
+    with pytest.raises(TooLargeError):
         store.transaction(lambda tx: tx.save_many((queued("x", source="x" * (3 << 20)),)))
+    with pytest.raises(StoreError) as refused:
+        store.transaction(lambda tx: tx._exec("SELECT no_such_column FROM task", ()))  # noqa: SLF001
     assert not isinstance(refused.value, StoreDownError)
 
     def broken(fn: object) -> None:

@@ -64,7 +64,7 @@ def granted_lease_json(task: Task, now: Now) -> GrantedLease:
 
 
 def _fields(task: Task, now: Now) -> list[Any]:
-    """What a `LeaseJson` consists of, in its order."""
+    """The fields of a `LeaseJson`, in their order."""
     expires_at = iso(at_wall(now, task.expires_h))
     common = [task.worker_id, iso(task.claimed_at), expires_at, instant_if_any(task.renewed_at)]
     if task.is_legacy:
