@@ -65,7 +65,7 @@ def test_a_commit_that_fails_is_the_stores_failure_and_a_statement_only_that_of_
     with pytest.raises(TooLargeError):
         store.transaction(lambda tx: tx.save_many((queued("x", source="x" * (3 << 20)),)))
     with pytest.raises(StoreError) as refused:
-        store.transaction(lambda tx: tx._exec("SELECT no_such_column FROM task", ()))  # noqa: SLF001
+        store.transaction(lambda tx: tx._exec("SELECT no_such_column FROM task", ()))
     assert not isinstance(refused.value, StoreDownError)
 
     def broken(fn: object) -> None:
