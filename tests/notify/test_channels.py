@@ -9,7 +9,9 @@ import hypothesis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from tests.fakes.alertmanager import FakeAlerts
 from tests.notify.channels import AT, NAMES, REFS, judge, offline
 from tests.notify.messages import messages
 from tests.notify.test_fitting import bare
@@ -155,15 +157,26 @@ def test_pagerduty_resolves_what_was_triggered():
     assert {body["dedup_key"] for body in said.values()} == {"inc-01J9"}
 
 
-def test_alertmanager_is_told_the_end_of_every_alert_that_began():
+@pytest.mark.parametrize("ahead_ms", [-60_000, 0, 1_000, 600_000])
+@pytest.mark.parametrize("after_ms", [0, 50, 300_000, 86_400_000])
+def test_a_recovery_ends_every_alert_whatever_the_clock_of_alertmanager_says(ahead_ms, after_ms):
     _, settings = offline("webhook-alertmanager")
-    open_alerts: dict[str, str] = {}
-    for name in RISE_AND_FALL:
-        assert all(ends_at > "2026-11-28" for ends_at in open_alerts.values())
-        for alert in json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body):
-            open_alerts[json.dumps(alert["labels"])] = alert["endsAt"]
-    assert set(open_alerts.values()) == {"2026-11-22T16:00:00.000Z"}
-    assert len(open_alerts) == 3
+    alertmanager = FakeAlerts()
+    for at, name, firing in ((AT, "warning", 1), (AT, "critical", 2), (AT + after_ms, "recovered", 0)):
+        message = replace(messages("en")[name], at=at)
+        theirs = at - ahead_ms
+        alertmanager.put(json.loads(CHANNELS["webhook"].requests_for(settings, message)[0].body), theirs)
+        assert len(alertmanager.firing(theirs)) == firing
+    assert len(alertmanager.alerts) == 3
+
+
+def test_an_alarm_after_its_recovery_fires_anew_on_alertmanager():
+    _, settings = offline("webhook-alertmanager")
+    alertmanager = FakeAlerts()
+    for at, name, firing in ((AT, "critical", 1), (AT + 50, "recovered", 0), (AT + 100, "critical", 1)):
+        message = replace(messages("en")[name], at=at)
+        alertmanager.put(json.loads(CHANNELS["webhook"].requests_for(settings, message)[0].body), at)
+        assert len(alertmanager.firing(at)) == firing
 
 
 def test_an_alert_of_alertmanager_begins_now_and_not_when_it_ends():
