@@ -291,7 +291,29 @@ def test_a_secret_at_the_border_of_what_is_shown_is_not_cut_in_half():
     assert "q8Xw" not in CHANNELS["webhook"].outcome_of(settings, http(404, body)).reason
 
 
-def test_only_long_parts_of_a_secret_address_are_masked_in_every_text():
-    parts = ChannelSettings("x", "webhook", "https://hub.example/services/incoming/q8Xw2ZrTt5Yv9LmN4KpJ7HsD").secrets
-    assert "q8Xw2ZrTt5Yv9LmN4KpJ7HsD" in parts
-    assert {"services", "incoming", "hub.example"}.isdisjoint(parts)
+WORDY = [
+    ("webhook", "https://n8n.corp.example/webhook/understudy-production", "Daemon understudy-production is down"),
+    ("webhook", "https://am.example/api/v1/notifications", "POST /api/v1/notifications"),
+    ("webhook", "https://hooks.example/k8s-cluster-production-eu1?from=understudy-hub-2026", "k8s-cluster-production-eu1"),
+    ("webhook", "https://hooks.example/run?from=understudy-hub-2026", "understudy-hub-2026"),
+    ("apprise", "mailtos://u:p@smtp.corp-mail1.example?to=alerts@corp-mail1.example", "bob@smtp.corp-mail1.example"),
+]
+
+
+@pytest.mark.parametrize(("kind", "address", "text"), WORDY)
+def test_words_of_a_secret_address_are_masked_in_no_text(kind, address, text):
+    assert [part for part in ChannelSettings("x", kind, address).secrets if part in text] == []
+
+
+KEYS = [
+    ("webhook", "https://hub.example/services/incoming/KEY", "q8Xw2ZrTt5Yv9LmN4KpJ7HsD"),
+    ("webhook", "https://hub.example/run?api-version=1&sig=KEY", "3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
+    ("discord", "https://discord.example/api/webhooks/1234567890/KEY", "a9_Zk3-Xw81mQ7v_t0k3n"),
+    ("apprise", "slack://KEY/general", "q8Xw2ZrTt5Yv9LmN4KpJ7HsD"),
+]
+
+
+@pytest.mark.parametrize(("kind", "address", "key"), KEYS)
+def test_a_key_within_a_secret_address_is_masked_in_every_text(kind, address, key):
+    address = address.replace("KEY", key)
+    assert set(ChannelSettings("x", kind, address).secrets) == {address, key}
