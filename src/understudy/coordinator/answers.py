@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id, read_facts
 from understudy.coordinator.nouns import Notice, Progress, Task
+from understudy.coordinator.routes import Routes
 from understudy.redact.cutting import beginning
 
 STATES = {
@@ -45,19 +46,21 @@ class Place(Struct, frozen=True):
     thread: str = ""
 
 
-def place_of(task: Task, default: str) -> Place | None:
-    """The place of a task's answer, if it has one."""
-    for text in (task.reply_to, default):
+def place_of(task: Task, routes: Routes) -> Place | None:
+    """The place of a task's answer, if it has one; a channel that takes alarms only is none."""
+    for text in (task.reply_to, routes.reply_to):
         try:
-            return msgspec.json.decode(text, type=Place)
+            place = msgspec.json.decode(text, type=Place)
         except ValueError:  # none, or one that cannot be read
             continue
+        if place.channel not in routes.joining:
+            return place
     return None
 
 
 def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     """Add the messages of a task's event for its submitter."""
-    place = place_of(task, outbox.routes.reply_to)
+    place = place_of(task, outbox.routes)
     if place is None:
         return
     if event.name in ASIDES:
@@ -79,7 +82,7 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
 
 def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
     """The status message says how far it is."""
-    place = place_of(task, outbox.routes.reply_to)
+    place = place_of(task, outbox.routes)
     if place is not None and progress.progress:
         said = _decoded(progress.progress)
         text = said if isinstance(said, str) else progress.progress
