@@ -294,7 +294,11 @@ def test_a_secret_at_the_border_of_what_is_shown_is_not_cut_in_half():
 WORDY = [
     ("webhook", "https://n8n.corp.example/webhook/understudy-production", "Daemon understudy-production is down"),
     ("webhook", "https://am.example/api/v1/notifications", "POST /api/v1/notifications"),
-    ("webhook", "https://hooks.example/k8s-cluster-production-eu1?from=understudy-hub-2026", "k8s-cluster-production-eu1"),
+    (
+        "webhook",
+        "https://hooks.example/k8s-cluster-production-eu1?from=understudy-hub-2026",
+        "k8s-cluster-production-eu1",
+    ),
     ("webhook", "https://hooks.example/run?from=understudy-hub-2026", "understudy-hub-2026"),
     ("apprise", "mailtos://u:p@smtp.corp-mail1.example?to=alerts@corp-mail1.example", "bob@smtp.corp-mail1.example"),
 ]
