@@ -32,6 +32,7 @@ FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
 ASIDES = frozenset({"takeover.kept", "takeover.interim"})
 WITH_MESSAGE = frozenset({*STATES, *ASIDES})
 ASKED_AT = "askedAt"
+CORRECTS = "corrects"  # among the facts of an answer that comes after another one
 STARTED_AFTER_MS = 1_500  # what is answered sooner needs no word that it has begun
 CHANGED_EVERY_MS = 3_000
 CLOSED_AFTER_MS = 500  # the answer first
@@ -77,7 +78,8 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     if known is None:
         outbox.put(final)
     elif known.cause != event.name:  # failed as lost, then its result came after all
-        outbox.put(replace(final, ref=known.ref, created_at=known.created_at))
+        facts = _facts(task, state=STATES[event.name], **event.fields, **{CORRECTS: True})
+        outbox.put(replace(final, facts=facts, ref=known.ref, created_at=known.created_at))
 
 
 def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
