@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tests.notify.channels import NAMES, offline
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
@@ -84,14 +85,32 @@ def test_what_will_never_pass_is_refused(name):
         assert not found.as_plain, status
 
 
+PAGE = b"<!DOCTYPE html><p>Access denied</p>"
+OWN_HOSTS = [
+    ("slack", ""),
+    ("slack_webhook", "https://hooks.slack.com/services/T/B/x"),
+    ("discord", "https://discord.com/api/webhooks/1/x"),
+    ("telegram", ""),
+    ("telegram", "https://api.telegram.org"),
+    ("ntfy", "https://ntfy.sh"),
+    ("webhook-pagerduty", ""),
+    ("webhook-pagerduty", "https://events.eu.pagerduty.com/v2/enqueue"),
+]
+
+
+@pytest.mark.parametrize(("name", "address"), OWN_HOSTS)
+def test_the_page_of_a_proxy_is_no_refusal_of_a_service_that_sends_none(name, address):
+    settings = replace(offline(name)[1], address=address)
+    for status, expected in ((302, Later), (400, Later), (403, Later), (404, Later), (301, Refused), (401, Refused)):
+        assert isinstance(CHANNELS[settings.kind].outcome_of(settings, http(status, PAGE)), expected), status
+
+
 @pytest.mark.parametrize("name", HTTP)
-@pytest.mark.parametrize("status", [302, 400, 403, 404])
-def test_the_page_of_a_proxy_is_no_refusal_of_a_service_that_sends_none(name, status):
-    found = outcome(name, http(status, b"<!DOCTYPE html><p>Access denied</p>"))
-    is_anybodys = name.startswith("webhook-") and name != "webhook-pagerduty"
-    assert isinstance(found, Refused if is_anybodys else Later)
-    for final in (401, 413):
-        assert isinstance(outcome(name, http(final, b"<html>")), Refused)
+@pytest.mark.parametrize("status", [301, 302, 308, 401, 403, 404, 413])
+def test_the_page_of_a_server_of_ones_own_is_its_word(name, status):
+    assert isinstance(outcome(name, http(status, PAGE)), Refused)
+    settings = replace(offline(name)[1], address="https://notslack.com/discord.com?ntfy.sh")
+    assert isinstance(CHANNELS[settings.kind].outcome_of(settings, http(status, PAGE)), Refused)
 
 
 @pytest.mark.parametrize(
