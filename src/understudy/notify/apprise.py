@@ -24,7 +24,7 @@ TEXT_MAX = 20_000  # bytes
 _MENTION = re.compile(
     r"@(?=[&!]|\d{15}|[UW][A-Z0-9]{7}|(?i:everyone|here)\b)"
     r"|(?<![\w/])@(?=\w)(?![\w.-]{1,214}/)"
-    r"|!(?=[^| \n]{1,64}(?:[ \t]*\||>))"
+    r"|!(?=(?i:channel|everyone|here|subteam)|[^| \n]{1,64}(?:[ \t]{0,64}\||>))"
 )
 MISSING, BAD_URL, FAILED = "missing", "bad_url", "failed"
 

@@ -14,10 +14,10 @@ SECRET_ADDRESSES = frozenset({"slack_webhook", "discord", "webhook", "apprise"})
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
 HIDDEN_CHARS_MIN = 8  # of a part of a secret address that no reason shows
 SECRET_CHARS_MIN = 16  # of one that is masked in every text, if it is not made of words
-_HOST = re.compile(r"^[^/?#]*/?")
+_HOST = re.compile(r"^[^/?#]*+/?")
 _BETWEEN_PARTS = re.compile(r"[/?&=#@:]")
-_KEY = re.compile(rf"[A-Za-z0-9_%+~-]{{{SECRET_CHARS_MIN},}}")
-_WORD = re.compile(r"[A-Za-z]*[0-9]*")
+_KEY = re.compile(rf"[A-Za-z0-9_%+~-]{{{SECRET_CHARS_MIN},}}+")
+_WORD = re.compile(r"[A-Za-z]*+[0-9]*+")
 
 
 def is_key(part: str) -> bool:
@@ -25,7 +25,7 @@ def is_key(part: str) -> bool:
 
     `understudy-production`, `k8s-cluster-eu-1` and `mail.example` are words, which any text may contain.
     """
-    mixed = (piece for piece in re.split("[^A-Za-z0-9]+", part) if not _WORD.fullmatch(piece))
+    mixed = (piece for piece in re.split("[^A-Za-z0-9]", part) if not _WORD.fullmatch(piece))
     return _KEY.fullmatch(part) is not None and 2 * sum(map(len, mixed)) >= len(part)
 
 

@@ -42,7 +42,8 @@ _GONE = (
 NAMES_MAX = 90  # of a message's entities, of which Telegram heeds 100
 # An address in which an @name is a part of the path, else an @name: Telegram's server makes links and pings of these.
 _MENTION = re.compile(
-    r"https?://[A-Za-z0-9.-]+\.[A-Za-z]{2,}(?::\d+)?[/?#][\w/.~%&=+#:?@-]*|(?<![A-Za-z0-9_])(?P<name>@\w+)"
+    r"https?://(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,63}(?::\d{1,5})?[/?#][\w/.~%&=+#:?@-]*+"
+    r"|(?<![A-Za-z0-9_])(?P<name>@\w++)"
 )
 _FORMAT = ("can't parse entities", "entity", "entities")
 
