@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from understudy import config
-from understudy.config.channels import notices_of
+from understudy.config.channels import notes_of, notices_of
+from understudy.config.policy import hub_inputs
 from understudy.coordinator.routes import Routes
 from understudy.errors import ConfigError
 from understudy.notify.base import ChannelSettings
@@ -217,8 +218,12 @@ def test_what_cannot_be_is_refused_at_the_start(tmp_path, environ):
 def test_answers_go_to_no_channel_that_takes_alarms_only(tmp_path, form):
     env = {"UNDERSTUDY_WEBHOOK_URL": "https://w", "UNDERSTUDY_WEBHOOK_SECRET": "s", "UNDERSTUDY_WEBHOOK_FORMAT": form}
     assert read(tmp_path, **env)[1].joining == ("webhook",)
-    with pytest.raises(ConfigError, match="'webhook', which takes alarms only"):
-        read(tmp_path, **env, UNDERSTUDY_REPLY_TO="webhook")
+    for chosen, said in (("", 0), ("webhook", 1), ("webhook:chat", 1)):
+        given = {**env, "UNDERSTUDY_REPLY_TO": chosen}
+        settings = config.load(given, tmp_path).settings
+        notes = notes_of(settings, notices_of(settings, given, tmp_path)[1])
+        assert len([note for note in notes if "'webhook', which takes alarms only" in note]) == said
+        assert hub_inputs(settings, given, tmp_path, {}).notes == notes
 
 
 @pytest.mark.parametrize(

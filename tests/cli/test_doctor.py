@@ -303,6 +303,8 @@ def test_hub_and_daemon_on_one_machine(tmp_path):
 def test_a_setting_that_is_wrong(tmp_path):
     assert examined(tmp_path, UNDERSTUDY_LATE_AFTER="3")["settings"].level == "problem"
     assert examined(tmp_path, UNDERSTUDY_LATE_AFTER="15s")["settings"].level == "notice"
+    pager = {"UNDERSTUDY_WEBHOOK_URL": "https://w", "UNDERSTUDY_WEBHOOK_FORMAT": "alertmanager"}
+    assert examined(tmp_path, **pager, UNDERSTUDY_REPLY_TO="webhook")["settings"].level == "notice"
 
 
 def test_a_problem_is_exit_code_1_with_what_why_and_mend(tmp_path, hub):

@@ -9,7 +9,9 @@ import hypothesis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from tests.fakes.alertmanager import FakeAlerts
 from tests.notify.channels import AT, NAMES, REFS, judge, offline
 from tests.notify.messages import messages
 from tests.notify.test_fitting import bare
@@ -155,15 +157,26 @@ def test_pagerduty_resolves_what_was_triggered():
     assert {body["dedup_key"] for body in said.values()} == {"inc-01J9"}
 
 
-def test_alertmanager_is_told_the_end_of_every_alert_that_began():
+@pytest.mark.parametrize("ahead_ms", [-60_000, 0, 1_000, 600_000])
+@pytest.mark.parametrize("after_ms", [0, 50, 300_000, 86_400_000])
+def test_a_recovery_ends_every_alert_whatever_the_clock_of_alertmanager_says(ahead_ms, after_ms):
     _, settings = offline("webhook-alertmanager")
-    open_alerts: dict[str, str] = {}
-    for name in RISE_AND_FALL:
-        assert all(ends_at > "2026-11-28" for ends_at in open_alerts.values())
-        for alert in json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body):
-            open_alerts[json.dumps(alert["labels"])] = alert["endsAt"]
-    assert set(open_alerts.values()) == {"2026-11-22T16:00:00.000Z"}
-    assert len(open_alerts) == 3
+    alertmanager = FakeAlerts()
+    for at, name, firing in ((AT, "warning", 1), (AT, "critical", 2), (AT + after_ms, "recovered", 0)):
+        message = replace(messages("en")[name], at=at)
+        theirs = at - ahead_ms
+        alertmanager.put(json.loads(CHANNELS["webhook"].requests_for(settings, message)[0].body), theirs)
+        assert len(alertmanager.firing(theirs)) == firing
+    assert len(alertmanager.alerts) == 3
+
+
+def test_an_alarm_after_its_recovery_fires_anew_on_alertmanager():
+    _, settings = offline("webhook-alertmanager")
+    alertmanager = FakeAlerts()
+    for at, name, firing in ((AT, "critical", 1), (AT + 50, "recovered", 0), (AT + 100, "critical", 1)):
+        message = replace(messages("en")[name], at=at)
+        alertmanager.put(json.loads(CHANNELS["webhook"].requests_for(settings, message)[0].body), at)
+        assert len(alertmanager.firing(at)) == firing
 
 
 def test_an_alert_of_alertmanager_begins_now_and_not_when_it_ends():
@@ -200,22 +213,65 @@ def test_nobody_is_pinged_by_what_a_task_wrote(name):
                 assert "](https://evil" not in request.body.decode()
             if name == "telegram":
                 assert "parse_mode" not in json.loads(request.body)
-                assert "@everyone" not in json.loads(request.body)["text"]
+                assert {"@U1", "@everyone"} <= set(covered(json.loads(request.body), "code"))
             if name == "apprise":
                 said = request.title + request.body
                 assert not [ping for ping in ("@everyone", "@U1", "!channel>", "@&7") if ping in said]
 
 
-def test_a_bold_title_with_a_mention_that_is_none_ends_where_it_ends_on_telegram():
+def covered(body, kind: str) -> list[str]:
+    """The text of each entity of a kind, in a message for Telegram."""
+    text = body["text"].encode("utf-16-le")
+    found = [entity for entity in body.get("entities", []) if entity["type"] == kind]
+    return [text[2 * e["offset"] : 2 * (e["offset"] + e["length"])].decode("utf-16-le") for e in found]
+
+
+def test_a_name_on_telegram_is_code_and_the_title_around_it_bold():
     fake, settings = offline("telegram")
-    requests = CHANNELS["telegram"].requests_for(
-        settings, Message("k", "notice", "info", "ask @owner now", "x@y.org @me")
-    )
-    body = json.loads(requests[0].body)
-    assert body["text"] == f"ask @{JOINER}owner now\n\nx@y.org @{JOINER}me"
-    assert body["entities"] == [{"type": "bold", "offset": 0, "length": len("ask @owner now") + 1}]
-    many = CHANNELS["telegram"].requests_for(settings, Message("k", "answer", text="@me " * 3000))
-    assert judge(fake, many) == []
+    message = Message("k", "notice", "info", "🔴 ask @owner now", "x@y.org @me https://medium.com/@bob/x 日本語@her")
+    for is_plain in (False, True):
+        requests = CHANNELS["telegram"].requests_for(settings, message, is_plain=is_plain)
+        body = json.loads(requests[0].body)
+        assert covered(body, "bold") == ([] if is_plain else ["🔴 ask ", " now"])
+        assert covered(body, "code") == ([] if is_plain else ["@owner", "@me", "@her"])
+        assert (f"@{JOINER}owner" in body["text"], "https://medium.com/@bob/x" in body["text"]) == (is_plain, True)
+        assert judge(fake, requests) == []
+
+
+def test_names_beyond_the_entities_of_a_message_are_covered_too_on_telegram():
+    fake, settings = offline("telegram")
+    requests = CHANNELS["telegram"].requests_for(settings, Message("k", "answer", title="t", text="@me " * 3000))
+    assert judge(fake, requests) == []
+    for body in (json.loads(request.body) for request in requests):
+        assert len(body["entities"]) <= 100
+        assert "".join(covered(body, "code")).count("@me") == body["text"].count("@me")
+
+
+COPIED = [
+    "npm install -g @anthropic-ai/claude-code",
+    "git clone git@github.com:o/r.git",
+    "ssh deploy@10.0.0.5",
+    "mail bob@example.org",
+    "https://medium.com/@bob/x",
+    "if (!done) a();",
+]
+
+
+@pytest.mark.parametrize("text", COPIED)
+@pytest.mark.parametrize("name", ["telegram", "apprise"])
+def test_a_command_or_an_address_can_be_copied(name, text):
+    _, settings = offline(name)
+    (request,) = CHANNELS[name].requests_for(settings, Message("k", "answer", text=text))
+    assert (request.body if name == "apprise" else json.loads(request.body)["text"]) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["x@everyone", "/@here/", "<@123456789012345678>", "a@U6TTX1F9R>", "!here|x>", "<@!9>"]
+)
+def test_a_sure_mention_is_none_by_apprise_wherever_it_stands(text):
+    _, settings = offline("apprise")
+    (request,) = CHANNELS["apprise"].requests_for(settings, Message("k", "answer", text=text))
+    assert JOINER in request.body
 
 
 @pytest.mark.parametrize(

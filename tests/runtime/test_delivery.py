@@ -179,7 +179,7 @@ def test_a_dead_letter_is_shown_by_status_and_doctor_and_sent_again_by_hand(tmp_
             assert "hook" in done.out, (command, done)
             assert dead["lastError"][:20] in done.out
         assert understudy("notices", "--resend", dead["id"], env=hub.env).code == 0
-        eventually(lambda: list(hook.deliveries) == [f"{dead['id']}:task.done"], what="the dead letter")
+        eventually(lambda: list(hook.deliveries) == [dead["id"]], what="the dead letter")
         assert understudy("notices", "--resend", dead["id"], env=hub.env).code != 0
 
 

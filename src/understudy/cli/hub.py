@@ -50,6 +50,8 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     from understudy.runtime.hub.server import serve
 
     given = hub_inputs(settings, os.environ, data_dir, keys)
+    for sentence in given.notes:
+        note(f"understudy: {sentence}")
     saved = {} if config.environment_keys(settings) or not keys else _key_files(data_dir)
     given = replace(given, shown=settings_shown(loaded, given.secrets, saved))
     return serve(given, lambda: _leave_for_clients(settings, data_dir))

@@ -68,8 +68,14 @@ def notices_of(
     channels, routes, maintenance = _read(settings, environ, data_dir)
     names = tuple(channel.name for channel in channels)
     joining = tuple(channel.name for channel in channels if is_joining(channel))
-    reply_to, public_url = _reply_to(settings.reply_to, names, joining), _public_url(settings.public_url)
+    reply_to, public_url = _reply_to(settings.reply_to, names), _public_url(settings.public_url)
     return channels, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone, joining)
+
+
+def notes_of(settings: Settings, routes: Routes) -> tuple[str, ...]:
+    """A sentence for each route that has no effect."""
+    channel = settings.reply_to.partition(":")[0]
+    return (t("config.channels.reply_to_alarms", name=channel),) if channel in routes.joining else ()
 
 
 def _read(
@@ -98,12 +104,10 @@ def _read(
     return tuple(found.values()), routes or ((default,) if found else ()), maintenance
 
 
-def _reply_to(text: str, names: tuple[str, ...], joining: tuple[str, ...]) -> str:
+def _reply_to(text: str, names: tuple[str, ...]) -> str:
     if not text:
         return ""
     channel, _, chat = text.partition(":")
-    if channel in joining:
-        raise ConfigError(t("config.channels.reply_to_alarms", name=channel))
     if channel not in names:
         raise ConfigError(t("config.channels.bad_reply_to", name=channel, known=", ".join(names) or "–"))
     return msgspec.json.encode(Place(channel, chat)).decode()

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from understudy import __version__
 from understudy.addresses import is_loopback, is_web_address
-from understudy.config.channels import notices_of
+from understudy.config.channels import notes_of, notices_of
 from understudy.config.reading import secrets_in
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
@@ -62,6 +62,7 @@ def hub_inputs(
         channels,
         claude_of(settings),
         (*environment_keys.values(), *hidden, *secrets_in(settings), *secrets_of(environ)),
+        notes=notes_of(settings, routes),
         fail_point_file=environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
     )
 

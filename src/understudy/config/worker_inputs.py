@@ -38,7 +38,7 @@ def inputs_of(environ: Mapping[str, str], language: str = "") -> HubInputs:
     for channel in given.channels:
         if channel.kind in SOCKETS:
             raise ConfigError(t("cloudflare.no_channel", language, name=channel.name, kind=channel.kind))
-    return replace(given, shown=settings_shown(loaded, given.secrets), notes=loaded.notes)
+    return replace(given, shown=settings_shown(loaded, given.secrets), notes=(*loaded.notes, *given.notes))
 
 
 def _names_of_files() -> list[str]:

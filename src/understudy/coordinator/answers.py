@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id, read_facts
 from understudy.coordinator.nouns import Notice, Progress, Task
+from understudy.coordinator.routes import Routes
 from understudy.redact.cutting import beginning
 
 STATES = {
@@ -31,6 +32,7 @@ FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
 ASIDES = frozenset({"takeover.kept", "takeover.interim"})
 WITH_MESSAGE = frozenset({*STATES, *ASIDES})
 ASKED_AT = "askedAt"
+CORRECTS = "corrects"  # among the facts of an answer that comes after another one
 STARTED_AFTER_MS = 1_500  # what is answered sooner needs no word that it has begun
 CHANGED_EVERY_MS = 3_000
 CLOSED_AFTER_MS = 500  # the answer first
@@ -45,19 +47,21 @@ class Place(Struct, frozen=True):
     thread: str = ""
 
 
-def place_of(task: Task, default: str) -> Place | None:
-    """The place of a task's answer, if it has one."""
-    for text in (task.reply_to, default):
+def place_of(task: Task, routes: Routes) -> Place | None:
+    """The place of a task's answer, if it has one; a channel that takes alarms only is none."""
+    for text in (task.reply_to, routes.reply_to):
         try:
-            return msgspec.json.decode(text, type=Place)
+            place = msgspec.json.decode(text, type=Place)
         except ValueError:  # none, or one that cannot be read
             continue
+        if place.channel not in routes.joining:
+            return place
     return None
 
 
 def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     """Add the messages of a task's event for its submitter."""
-    place = place_of(task, outbox.routes.reply_to)
+    place = place_of(task, outbox.routes)
     if place is None:
         return
     if event.name in ASIDES:
@@ -74,12 +78,13 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     if known is None:
         outbox.put(final)
     elif known.cause != event.name:  # failed as lost, then its result came after all
-        outbox.put(replace(final, ref=known.ref, created_at=known.created_at))
+        facts = _facts(task, state=STATES[event.name], **event.fields, **{CORRECTS: True})
+        outbox.put(replace(final, facts=facts, ref=known.ref, created_at=known.created_at))
 
 
 def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
     """The status message says how far it is."""
-    place = place_of(task, outbox.routes.reply_to)
+    place = place_of(task, outbox.routes)
     if place is not None and progress.progress:
         said = _decoded(progress.progress)
         text = said if isinstance(said, str) else progress.progress

@@ -124,7 +124,7 @@ def plain_message_of(outgoing: Outgoing, language: str, wall: int) -> Message:
 
 def _key_of(notice: Notice) -> str:
     """The key over all tries. An answer that corrects an earlier one is the same row, but no repetition."""
-    return f"{notice.id}:{notice.cause}" if notice.kind == "answer" else notice.id
+    return f"{notice.id}:{notice.cause}" if read_facts(notice).get(answers.CORRECTS) else notice.id
 
 
 class _Words:

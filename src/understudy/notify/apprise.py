@@ -21,7 +21,13 @@ from understudy.wire.causes import cause_of, is_local
 from understudy.wire.outbound import AppriseAnswer, AppriseRequest, NoAnswer, OutboundAnswer
 
 TEXT_MAX = 20_000  # bytes
-_MENTION = re.compile(r"[@!](?=[\w&!])")
+# What a plug-in makes a mention of. Not `@scope/package` and not what stands behind a word or in a path, as in mail
+# addresses and commands, unless it is surely a mention.
+_MENTION = re.compile(
+    r"@(?=[&!]|\d{15}|[UW][A-Z0-9]{7}|(?i:everyone|here)\b)"
+    r"|(?<![\w/])@(?=\w)(?![\w.-]{1,214}/)"
+    r"|!(?=(?i:channel|everyone|here|subteam)|[^| \n]{1,64}(?:[ \t]{0,64}\||>))"
+)
 MISSING, BAD_URL, FAILED = "missing", "bad_url", "failed"
 
 

@@ -13,9 +13,20 @@ from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 SECRET_ADDRESSES = frozenset({"slack_webhook", "discord", "webhook", "apprise"})
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
 HIDDEN_CHARS_MIN = 8  # of a part of a secret address that no reason shows
-SECRET_CHARS_MIN = 16  # of one that is masked in every text: shorter ones are words
+SECRET_CHARS_MIN = 16  # of one that is masked in every text, if it is not made of words
 _HOST = re.compile(r"^[^/?#]*+/?")
 _BETWEEN_PARTS = re.compile(r"[/?&=#@:]")
+_KEY = re.compile(rf"[A-Za-z0-9_%+~-]{{{SECRET_CHARS_MIN},}}+")
+_WORD = re.compile(r"[A-Za-z]*+[0-9]*+")
+
+
+def is_key(part: str) -> bool:
+    """True for a part of an address that looks random: at least half of it is letters mixed with digits.
+
+    `understudy-production`, `k8s-cluster-eu-1` and `mail.example` are words, which any text may contain.
+    """
+    mixed = (piece for piece in re.split("[^A-Za-z0-9]", part) if not _WORD.fullmatch(piece))
+    return _KEY.fullmatch(part) is not None and 2 * sum(map(len, mixed)) >= len(part)
 
 
 class ChannelSettings(Struct, frozen=True):
@@ -35,8 +46,8 @@ class ChannelSettings(Struct, frozen=True):
         """The parts that nobody may see; the address too where who knows it may write there."""
         given = self.address.partition("://")[2].partition("/")[0].rpartition("@")[0].partition(":")[2]
         whole = self.address if self.kind in SECRET_ADDRESSES else ""
-        long = (part for part in self._parts() if len(part) >= SECRET_CHARS_MIN)
-        return tuple(dict.fromkeys(part for part in (self.secret, whole, given, unquote(given), *long) if part))
+        keys = (part for part in self._parts() if is_key(part))
+        return tuple(dict.fromkeys(part for part in (self.secret, whole, given, unquote(given), *keys) if part))
 
     @property
     def hidden(self) -> tuple[str, ...]:

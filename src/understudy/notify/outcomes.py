@@ -22,7 +22,16 @@ _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
 _REF = re.compile(r"[!-~]{1,256}")
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
-_THEIRS = frozenset({401, 413})  # final, be it a proxy that says it: a key or a size is wrong
+_FINAL = frozenset({301, 308, 401, 413})  # a proxy means it too: an address, a key or a size is to be changed
+_SERVICES = (
+    "slack.com",
+    "slack-gov.com",
+    "discord.com",
+    "discordapp.com",
+    "api.telegram.org",
+    "ntfy.sh",
+    "pagerduty.com",
+)
 _CAUSES = {word: f"channel.cause.{word.lower().replace(' ', '_').replace('-', '_')}" for word in causes.ALL}
 _REASONS = {
     401: "channel.unauthorized",
@@ -40,7 +49,7 @@ def by_status(settings: ChannelSettings, answer: HttpAnswer, said: str = "", *, 
         return later("channel.busy", settings, said, after_ms or retry_after_ms(answer))
     if answer.status >= 500:
         return later("channel.broken", settings, said, after_ms or retry_after_ms(answer))
-    if is_page(answer) and answer.status not in _THEIRS and not _may_answer_with_pages(settings):
+    if is_page(answer) and answer.status not in _FINAL and _sends_no_pages(settings):
         return unexpected(settings, answer)  # a proxy's
     if 300 <= answer.status < 400:
         return refused("channel.redirected", settings, said)
@@ -48,9 +57,11 @@ def by_status(settings: ChannelSettings, answer: HttpAnswer, said: str = "", *, 
     return refused(key, settings, said, as_plain=answer.status in {400, 422})
 
 
-def _may_answer_with_pages(settings: ChannelSettings) -> bool:
-    """True for a server of anybody's; the services themselves never say anything in HTML."""
-    return settings.kind == "webhook" and settings.format != "pagerduty"
+def _sends_no_pages(settings: ChannelSettings) -> bool:
+    """True for the services themselves; a server of one's own says in a page that its path is wrong."""
+    host = re.split(r"[/?#]", settings.address.partition("://")[2])[0].rpartition("@")[2].partition(":")[0].lower()
+    is_default = not settings.address and (settings.kind != "webhook" or settings.format == "pagerduty")
+    return is_default or any(f".{host}".endswith(f".{service}") for service in _SERVICES)
 
 
 def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refused:

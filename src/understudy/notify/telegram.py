@@ -1,5 +1,7 @@
 """Telegram: a bot's messages, plain text with a bold title by entities (no Markdown that output could break).
 
+Each `@name` is an entity of type `code`, in which Telegram makes no mentions: what is copied is what was written.
+
 The bot's token stands in the URL, as this API wants it: URLs are secret here and appear in no error. A ref is
 `chat/message id`, because each chat counts its own; one without a chat, as earlier versions kept it, is none to change.
 `thread` is a ref, the id of a message to answer, or `topic:ID`. Limit: 4096 UTF-16 units.
@@ -8,6 +10,7 @@ The bot's token stands in the URL, as this API wants it: URLs are secret here an
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -36,18 +39,25 @@ _GONE = (
     "topic_closed",
     "topic_deleted",
 )
-_MENTION = re.compile(r"(?<![A-Za-z0-9_])@(?=\w)")  # Telegram's server makes links and pings of them
+NAMES_MAX = 90  # of a message's entities, of which Telegram heeds 100
+# An address in which an @name is a part of the path, else an @name: Telegram's server makes links and pings of these.
+_MENTION = re.compile(
+    r"https?://(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,63}(?::\d{1,5})?[/?#][\w/.~%&=+#:?@-]*+"
+    r"|(?<![A-Za-z0-9_])(?P<name>@\w++)"
+)
 _FORMAT = ("can't parse entities", "entity", "entities")
 
 
 def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
-    """Text in parts; the title of the first one is bold unless that was refused."""
+    """Text in parts; the title of the first one is bold. Without entities U+2060 keeps names from being mentions."""
     message = ready(message, settings)
     parts = parts_of(whole(message, settings), message, settings, TEXT_MAX, cost, parts_max=PARTS_MAX, is_fenced=False)
-    bodies: list[dict[str, Any]] = [{"text": unmentioned(part)} for part in parts]
-    if message.title and not is_plain:
-        length = cost_of(unmentioned(headline(message)), utf16)
-        bodies[0]["entities"] = [{"type": "bold", "offset": 0, "length": length}]
+    bodies: list[dict[str, Any]] = [{"text": unmentioned(part) if is_plain else part} for part in parts]
+    if not is_plain:
+        for at, body in enumerate(bodies):
+            title = headline(message) if message.title and at == 0 else ""
+            if entities := list(_entities(body["text"], len(title))):
+                body["entities"] = entities
     return tuple(_request(settings, message, body, is_first=at == 0) for at, body in enumerate(bodies))
 
 
@@ -70,12 +80,35 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
 
 def unmentioned(text: str) -> str:
     """Text that names nobody: no `@name` in it is a mention."""
-    return _MENTION.sub(f"@{JOINER}", text)
+    return _MENTION.sub(lambda found: f"@{JOINER}{found[0][1:]}" if found["name"] else found[0], text)
 
 
 def cost(char: str) -> int:
     """The cost of a character at most, that of `unmentioned` included."""
     return 2 if char == "@" else utf16(char)
+
+
+def _entities(text: str, bold_chars: int) -> Iterator[dict[str, Any]]:
+    """Those of `text`, in order and side by side: names, and around them the title that it begins with."""
+    at = 0
+    for start, end in _names_in(text):
+        if at < min(start, bold_chars):
+            yield _entity(text, "bold", at, min(start, bold_chars))
+        yield _entity(text, "code", start, end)
+        at = end
+    if at < bold_chars:
+        yield _entity(text, "bold", at, bold_chars)
+
+
+def _names_in(text: str) -> list[tuple[int, int]]:
+    """The borders of each name; where there are too many, the last ones are covered as a whole."""
+    found = [match.span() for match in _MENTION.finditer(text) if match["name"]]
+    covered = [(found[NAMES_MAX - 1][0], len(text))] if len(found) > NAMES_MAX else []
+    return found[: NAMES_MAX - 1] + covered if covered else found
+
+
+def _entity(text: str, kind: str, start: int, end: int) -> dict[str, Any]:
+    return {"type": kind, "offset": cost_of(text[:start], utf16), "length": cost_of(text[start:end], utf16)}
 
 
 def _ref_in(result: Any) -> str:

@@ -25,6 +25,7 @@ DETAILS_MAX = 100_000  # bytes; PagerDuty takes an event of 512 KB
 CARD_TEXT_MAX = 16_000  # bytes; Teams takes a card of 28 KB: title and links have their share
 LINE_COST = 80
 ALERT_LASTS_MS = 7 * 86_400_000  # until then Alertmanager does not call it resolved by itself
+ENDED_MS = 3_600_000  # before the recovery: an end that is still to come by Alertmanager's clock would end nothing
 
 Body = Any  # what becomes JSON
 
@@ -123,7 +124,7 @@ def _alertmanager(settings: ChannelSettings, message: Message) -> tuple[str, Bod
             "summary": _summary(settings, message),
             "description": paragraphs(message.text, lines(message.facts)) or "-",
         },
-        "endsAt": iso(message.at if is_over else message.at + ALERT_LASTS_MS),
+        "endsAt": iso(message.at - ENDED_MS if is_over else message.at + ALERT_LASTS_MS),
         "generatorURL": message.links[0][1] if message.links else "",
     }
     labels = {"alertname": "understudy", "about": message.about or message.key}

@@ -22,6 +22,7 @@ from understudy.cli.findings import (
     worker,
 )
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here, said
+from understudy.config.channels import notes_of, notices_of
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
 
@@ -89,5 +90,13 @@ def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("settings", PROBLEM, error.message, fix=t("cli.doctor.settings.fix"))
         return
-    for sentence in loaded.notes:
+    for sentence in (*loaded.notes, *_notes_of_routes(loaded.settings, environ)):
         yield Finding("settings", NOTICE, sentence, fix=t("cli.doctor.settings.fix"))
+
+
+def _notes_of_routes(settings: config.Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of the channels that are configured here, if all that they need can be read."""
+    try:
+        return notes_of(settings, notices_of(settings, environ, config.user_data_dir(environ))[1])
+    except ConfigError:
+        return ()

@@ -129,7 +129,7 @@ TEXTS = {
     "config.channels.bad_instant": "{where}: {value!r} is not an instant with its zone: write it like 2026-12-01T02:00:00+09:00",
     "config.channels.no_window": "maintenance needs a window, or from and to",
     "config.channels.not_one_of": "{where}: {value!r} is none of {words}",
-    "config.channels.reply_to_alarms": "reply_to names the channel {name!r}, which takes alarms only: each answer would open one there that pages people and never ends",
+    "config.channels.reply_to_alarms": "reply_to names the channel {name!r}, which takes alarms only: no answer is sent there, since each would open an alarm that pages people and never ends",
     "config.channels.bad_reply_to": "reply_to names the channel {name!r}, but the channels are {known}",
     "config.channels.bad_public_url": "public_url {value!r} is not an address such as https://hub.example.com",
     "config.help.notice_kept": "Notices and answers that were sent, or could not be sent.",

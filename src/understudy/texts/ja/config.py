@@ -129,7 +129,7 @@ TEXTS = {
     "config.channels.bad_instant": "{where}: {value!r} はタイムゾーン付きの日時ではありません。2026-12-01T02:00:00+09:00 のように書いてください。",
     "config.channels.no_window": "maintenance には window、または from と to が必要です。",
     "config.channels.not_one_of": "{where}: {value!r} は {words} のどれでもありません。",
-    "config.channels.reply_to_alarms": "reply_to のチャンネル {name!r} はアラート専用です。回答のたびに担当者が呼び出され、そのアラートは自動では解決されません。",
+    "config.channels.reply_to_alarms": "reply_to のチャンネル {name!r} はアラート専用のため、回答は送信されません。送信すると、回答のたびに担当者が呼び出され、そのアラートは自動では解決されません。",
     "config.channels.bad_reply_to": "reply_to のチャンネル {name!r} がありません。設定済みのチャンネルは {known} です。",
     "config.channels.bad_public_url": "public_url {value!r} は https://hub.example.com のような URL ではありません。",
     "config.help.notice_kept": "送信済み、または送信できなかった通知と回答。",
