@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
-from understudy.coordinator.links import LINK_KEPT_MS, subject_of_answer
+from understudy.coordinator.links import LINK_KEPT_MS
 from understudy.coordinator.notices import (
     DIGEST,
     FLAP_WINDOW_MS,
@@ -160,12 +160,13 @@ class TakeNotice(Operation):
             return (), ()
         subjects: tuple[tuple[str, str], ...] = ()
         if notice.kind == "answer":
-            subjects = (("read", subject_of_answer(notice.task_id, read_facts(notice).get(answers.ASKED_AT))),)
+            subjects = (("read", notice.task_id),)
         elif notice.level in LOUD and notice.incident_id.startswith("incident-"):
             subjects = (("acknowledge", notice.incident_id), ("snooze", notice.incident_id))
         secrets = tuple((purpose, work.ids.secret(LINK_PREFIX)) for purpose, _ in subjects)
+        made_at = read_facts(notice).get(answers.ASKED_AT, now.wall)
         rows = tuple(
-            Link(hash_of_link(secret), purpose, subject, now.wall, now.wall + LINK_KEPT_MS)
+            Link(hash_of_link(secret), purpose, subject, made_at, now.wall + LINK_KEPT_MS)
             for (purpose, subject), (_, secret) in zip(subjects, secrets, strict=True)
         )
         return secrets, rows
