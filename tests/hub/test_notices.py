@@ -582,6 +582,28 @@ def test_nothing_holds_the_end_of_an_alarm_that_stays_open_at_its_receiver(route
     assert (desk.got[-1].level, {desk.got[-1].about}) == ("recovered", opened)
 
 
+@pytest.mark.parametrize("how", ["recovered", "paused"])
+def test_an_alarm_that_may_have_arrived_just_before_quiet_hours_is_closed_in_them(how: str) -> None:
+    bench = bench_with(
+        Route(("pager",)), channels=("pager",), joining=("pager",),
+        maintenance=(Maintenance(("mini",), daily("02:41", "02:50")),),
+    )  # fmt: skip
+    desk = Desk(bench, "pager", kind="webhook")
+    desk.always = Later("its answer was lost")
+    beat(bench)
+    live(bench, 60_000, desk)  # the window has begun
+    desk.always = None
+    opened = {said.message.about for said in desk.tried}
+    if how == "recovered":
+        beat(bench)
+    else:
+        bench.ask(PauseDaemon("mini", paused=True))
+    live(bench, 61_000, desk)
+    assert [(message.level, {message.about}) for message in desk.got] == [("recovered", opened)]
+    live(bench, HOUR // 4, desk, daemons=("mini",))
+    assert len(desk.got) == 1
+
+
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     bench = bench_with()
     desk = Desk(bench)
