@@ -20,7 +20,7 @@ from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
-from understudy.hub.outbox import Outgoing, ResendNotice, SettleNotice, TakeNotice
+from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SettleNotice, TakeNotice
 from understudy.hub.retention import PurgeRows
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.store.queries import ABOUT_DAEMON_MAX
@@ -674,6 +674,21 @@ def test_a_silence_that_begins_while_a_digest_is_sent_is_told() -> None:
     assert rows(bench, id=outgoing.notice.id)[0].state == "sent"
     assert desk.titles == ["mini keeps falling silent"]  # the fifth time within an hour
     assert len(rows(bench, cause="digest", state="waiting")) == 1
+
+
+@pytest.mark.parametrize("becomes", ["failed", "interrupted"])
+def test_one_digest_follows_a_silence_that_began_while_another_one_was_sent_in_vain(becomes: str) -> None:
+    bench, desk = flapping()
+    live(bench, CALM_MS - 65_000, desk, daemons=("mini",))
+    bench.pass_time(LATE_MS - 1_000)
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    bench.pass_time(1_000)
+    bench.ask(SettleNotice(outgoing.notice, Later("busy")) if becomes == "failed" else ReclaimNotices())
+    beat(bench)
+    live(bench, CALM_MS - 60_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini keeps falling silent"]
+    live(bench, HOUR, desk, daemons=("mini",))
+    assert desk.titles[1:] == ["mini is calm again"]
 
 
 def test_a_flapping_daemon_that_is_down_is_told_all_the_same():

@@ -200,6 +200,8 @@ class OutboxDraft:
 
     def _flapping(self, event: Event, channel: str, route: Route) -> None:
         count = self._flaps[event.daemon_id]
+        for digest in self._digests(event.daemon_id, channel):
+            self.fold(digest, "another one follows")  # it is being sent: if that fails, it is not sent again
         reported = self._row(event, channel, route, "warning")
         incident = reported.incident_id
         self.add(
@@ -296,11 +298,12 @@ class OutboxDraft:
         """The one that waits; none while it is being sent, and none where each silence and its end have notices."""
         if channel in self.routes.joining:
             return None
-        for row in self.rows.values():
-            is_waiting = row.state == "waiting" and row.taken_until <= self.now.wall
-            if is_waiting and (row.cause, row.daemon_id, row.channel) == (DIGEST, daemon_id, channel):
-                return row
-        return None
+        waiting = (row for row in self._digests(daemon_id, channel) if row.taken_until <= self.now.wall)
+        return next(waiting, None)
+
+    def _digests(self, daemon_id: str, channel: str) -> list[Notice]:
+        found = [row for row in self.rows.values() if (row.cause, row.daemon_id) == (DIGEST, daemon_id)]
+        return [row for row in found if row.channel == channel and row.state == "waiting"]
 
     # ---- routes
 

@@ -196,7 +196,7 @@ class SettleNotice(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Sent is sent, each part once; any other outcome counts only from the hub that has it taken."""
         row = work.get(Notice, self.taken.id)
-        if row is None or row.state != "waiting" or row.part != self.taken.part:
+        if row is None or row.part != self.taken.part or not self._is_open(row):
             return Decision(row)
         if isinstance(self.outcome, Sent):
             members = work.members.get(row.id, ())
@@ -210,6 +210,11 @@ class SettleNotice(Operation):
         members = work.members.get(row.id, ())
         change = outbox.failed(row, self.outcome.reason, after_ms, members, now, is_refused=is_refused)
         return change.decision(change.noun)
+
+    def _is_open(self, row: Notice) -> bool:
+        """True while it waits; a digest that another one has followed meanwhile may still have arrived."""
+        is_followed = row.state == "folded" and row.cause == DIGEST and outbox.is_same_take(row, self.taken)
+        return row.state == "waiting" or (is_followed and isinstance(self.outcome, Sent))
 
 
 class ReturnNotice(Operation):
