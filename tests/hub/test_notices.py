@@ -859,6 +859,26 @@ def test_whatever_a_daemon_was_stuck_with_is_over_with_its_recovery() -> None:
     assert len(desk.got) == 6  # only what is new
 
 
+@pytest.mark.parametrize(("joining", "count"), [((), 1), (("ops",), 4)])
+def test_the_first_recovery_after_an_upgrade_ends_nothing_that_a_person_knows_to_be_over(
+    joining: tuple[str, ...], count: int
+) -> None:
+    """Earlier versions told the end of one reason only, and kept the rows of the others."""
+    bench = bench_with(joining=joining)
+    desk = Desk(bench)
+    beat(bench)
+    at = bench.clock.now_ms()
+    known = Notice("", "ops", "notice", "daemon.stuck", "warning", daemon_id="mini", state="sent", sent_at=1)
+    stuck = [replace(known, id=f"s{n}", incident_id=f"stuck:mini:{n}", created_at=at - 4 + n) for n in range(4)]
+    over = replace(known, id="over", level="recovered", incident_id="stuck:mini:3", created_at=at)
+    bench.store.transaction(lambda tx: tx.save_many([*stuck, over]))
+    for loops in (stuck_with("claim"), {}):
+        live(bench, 1_000, desk)
+        beat(bench, loops=loops)
+    live(bench, 1_000, desk)
+    assert [message.level for message in desk.got].count("recovered") == count
+
+
 def held_stuck() -> tuple[Bench, Desk]:
     """A daemon that is stuck for two reasons, one after the other, in quiet hours that last for 19 minutes more."""
     bench = bench_with(Route(("ops",), quiet=daily("02:00", "03:00")))

@@ -288,10 +288,14 @@ class OutboxDraft:
         return [row for row in self.rows.values() if row.incident_id == incident_id and row.channel == channel]
 
     def _stuck(self, daemon_id: str, channel: str) -> list[str]:
-        """The stories of all that it is stuck with, as far as the channel knows: their end was not reported yet."""
+        """The stories of all that it is stuck with, as far as the channel knows: their end was not reported yet.
+
+        A person who has read of one recovery takes all before it for over; a receiver that joins by key does not.
+        """
         rows = [row for row in self.rows.values() if (row.daemon_id, row.channel) == (daemon_id, channel)]
-        over = {row.incident_id for row in rows if row.level == "recovered"}
-        stuck = [row for row in rows if row.cause == STUCK and not _is_untold(row)]
+        over = {row.incident_id: row.created_at for row in rows if row.level == "recovered"}
+        since = 0 if channel in self.routes.joining else max(over.values(), default=0)
+        stuck = [row for row in rows if row.cause == STUCK and not _is_untold(row) and row.created_at >= since]
         return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
