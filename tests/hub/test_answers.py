@@ -372,6 +372,24 @@ def test_an_answer_that_changes_while_it_is_sent_is_not_lost(parts: int, at: int
     assert [row.state for row in rows(asker.bench, kind="answer")] == ["sent"]
 
 
+def test_an_answer_that_changes_before_its_text_is_made_is_sent_once(monkeypatch: Any) -> None:
+    asker = Asker()
+    asker.claim()
+    asker.report(success=False, output=None, error="too long", failure=FailureBody("timed_out", final=True))
+    perform = asker.desk._perform
+
+    def performed(effect: Any) -> Any:
+        answer = perform(effect)
+        if isinstance(effect, TakeNotice) and not asker.desk.tried:
+            asker.report()
+        return answer
+
+    monkeypatch.setattr(asker.desk, "_perform", performed)
+    asker.wait(8_000)
+    assert asker.said == [("answer", "Fine.")]
+    assert [row.state for row in rows(asker.bench, kind="answer")] == ["sent"]
+
+
 # ---- messages and links of a hub of an earlier version, which knows nothing of the instant of a task
 
 
