@@ -299,7 +299,7 @@ class OutboxDraft:
         return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
-        """The one that waits; none while it is being sent, and none where each silence and its end have notices."""
+        """The one that waits; none while it is being sent, and none where each silence and its end have a notice."""
         if channel in self.routes.joining:
             return None
         waiting = (row for row in self._digests(daemon_id, channel) if row.taken_until <= self.now.wall)
