@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.coordinator import incidents, keys, notices, outbox, sessions, starts, takeover
+from understudy.coordinator import incidents, keys, outbox, routes, sessions, starts, takeover
 from understudy.coordinator.nouns import Deployment, Incident, Key, Notice, Now, Session
 from understudy.coordinator.takeover_nouns import TakeoverState
 
@@ -87,7 +87,7 @@ def test_a_minute_without_beats_is_no_event() -> None:
     ],
 )
 def test_in_the_name_of_a_daemon_only_the_star_stands_for_anything(daemon_id: str, pattern: str, fits: bool) -> None:
-    assert notices.is_of(daemon_id, (pattern,)) is fits
+    assert routes.is_of(daemon_id, (pattern,)) is fits
 
 
 @pytest.mark.parametrize(("seen_ms", "is_running"), [(0, True), (-19_999, True), (-20_000, False), (20_000, False)])

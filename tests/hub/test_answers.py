@@ -10,15 +10,15 @@ from msgspec.structs import replace
 from tests.hub.desk import Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.answers import add_answer, add_progress
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import OutboxDraft
-from understudy.coordinator.nouns import Now, Progress, Task
+from understudy.coordinator.notices import OutboxDraft, notice_id
+from understudy.coordinator.nouns import Link, Notice, Now, Progress, Task
 from understudy.coordinator.routes import Routes
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import RenewLease
 from understudy.hub.links import shown_by
-from understudy.hub.outbox import ResendNotice, SettleNotice, TakeNotice
+from understudy.hub.outbox import ResendNotice, SettleNotice, TakeNotice, hash_of_link
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
@@ -384,6 +384,97 @@ def test_an_answer_that_changes_while_it_is_sent_is_not_lost(parts: int, at: int
         *((part, "Fine.", "ref-1") for part in range(parts)),
     ]
     assert [row.state for row in rows(asker.bench, kind="answer")] == ["sent"]
+
+
+def test_an_answer_that_changes_before_its_text_is_made_is_sent_once(monkeypatch: Any) -> None:
+    asker = Asker()
+    asker.claim()
+    asker.report(success=False, output=None, error="too long", failure=FailureBody("timed_out", final=True))
+    perform = asker.desk._perform
+
+    def performed(effect: Any) -> Any:
+        answer = perform(effect)
+        if isinstance(effect, TakeNotice) and not asker.desk.tried:
+            asker.report()
+        return answer
+
+    monkeypatch.setattr(asker.desk, "_perform", performed)
+    asker.wait(8_000)
+    assert asker.said == [("answer", "Fine.")]
+    assert [row.state for row in rows(asker.bench, kind="answer")] == ["sent"]
+
+
+# ---- messages and links of a hub of an earlier version, which knows nothing of the instant of a task
+
+
+FINAL_KEY = notice_id("final", "t1", "5", "ops")
+STATUS_KEY = notice_id("status", "t1", "ops")
+WAITING_TASK = Task("t1", reply_to='{"channel":"ops"}', token=5, queued_at=3)
+
+
+def earlier(key: str, kind: str, cause: str, state: str) -> Notice:
+    row = Notice(key, "ops", kind, cause, "info", task_id="t1", facts='{"state":"started"}', state=state, created_at=4)
+    return replace(row, ref="ref-1", sent_at=5) if state == "sent" else row
+
+
+def ended(name: str) -> Event:
+    return Event(9, "info", name, "TaskQueue", "m", {"taskId": "t1"}, "t1")
+
+
+def test_progress_changes_the_message_of_a_hub_of_an_earlier_version() -> None:
+    known = earlier(STATUS_KEY, "progress", "task.claimed", "sent")
+    box = OutboxDraft(Routes(("ops",)), Now(9_000, 9_000), (known,), {})
+    add_progress(box, Progress("t1", 5, 9, '"reading"'), WAITING_TASK)
+    (row,) = box.changed.values()
+    assert (row.id, row.state, row.ref) == (STATUS_KEY, "waiting", "ref-1")
+
+
+@pytest.mark.parametrize(("state", "becomes"), [("sent", "waiting"), ("waiting", "folded")])
+def test_an_answer_closes_the_message_of_a_hub_of_an_earlier_version(state: str, becomes: str) -> None:
+    known = earlier(STATUS_KEY, "progress", "task.claimed", state)
+    box = OutboxDraft(Routes(("ops",)), Now(9_000, 9_000), (known,), {})
+    add_answer(box, ended("task.done"), WAITING_TASK)
+    assert {row.id: row.state for row in box.changed.values()} == {STATUS_KEY: becomes, FINAL_KEY: "waiting"}
+
+
+def test_a_late_result_takes_the_place_of_the_failure_that_a_hub_of_an_earlier_version_told() -> None:
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (earlier(FINAL_KEY, "answer", "task.failed", "sent"),), {})
+    add_answer(box, ended("task.done"), WAITING_TASK)
+    (row,) = box.changed.values()
+    assert (row.id, row.cause, row.ref, row.state) == (FINAL_KEY, "task.done", "ref-1", "waiting")
+
+
+@pytest.mark.parametrize("name", ["takeover.kept", "takeover.interim"])
+def test_what_a_hub_of_an_earlier_version_has_told_is_told_once(name: str) -> None:
+    known = earlier(notice_id(name, "t1", "5", "ops"), "answer", name, "sent")
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (known,), {})
+    add_answer(box, ended(name), WAITING_TASK)
+    assert box.changed == {}
+
+
+def test_a_task_has_its_own_messages_to_the_end_though_those_of_an_older_one_are_removed_meanwhile() -> None:
+    older = replace(WAITING_TASK, queued_at=1)
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (), {})
+    for task in (older, WAITING_TASK):
+        add_progress(box, Progress("t1", 5, 9, '"reading"'), task)
+    first, second = box.changed
+    assert first == STATUS_KEY
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (box.rows[second],), {})
+    add_progress(box, Progress("t1", 5, 9, '"writing"'), WAITING_TASK)
+    assert list(box.changed) == [second]
+
+
+def test_a_hub_of_an_earlier_version_finds_the_task_of_a_link() -> None:
+    asker = Asker(public_url="https://hub.example")
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    asker.bench.clock.jump(-3_600_000)
+    asker.wait(60_000)
+    secret = asker.desk.got[0].link_full.rpartition("/")[2]
+    (link,) = asker.bench.store.read(lambda reader: reader.load_many(Link, (hash_of_link(secret),)))
+    assert link.subject == "t1"
+    assert asker.bench.store.read(lambda reader: shown_by(reader, secret, asker.bench.clock.now_ms())).text == "Fine."
 
 
 def test_the_same_event_again_adds_nothing():

@@ -20,7 +20,7 @@ from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
-from understudy.hub.outbox import Outgoing, ResendNotice, SettleNotice, TakeNotice
+from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SettleNotice, TakeNotice
 from understudy.hub.retention import PurgeRows
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.store.queries import ABOUT_DAEMON_MAX
@@ -582,6 +582,28 @@ def test_nothing_holds_the_end_of_an_alarm_that_stays_open_at_its_receiver(route
     assert (desk.got[-1].level, {desk.got[-1].about}) == ("recovered", opened)
 
 
+@pytest.mark.parametrize("how", ["recovered", "paused"])
+def test_an_alarm_that_may_have_arrived_just_before_quiet_hours_is_closed_in_them(how: str) -> None:
+    bench = bench_with(
+        Route(("pager",)), channels=("pager",), joining=("pager",),
+        maintenance=(Maintenance(("mini",), daily("02:41", "02:50")),),
+    )  # fmt: skip
+    desk = Desk(bench, "pager", kind="webhook")
+    desk.always = Later("its answer was lost")
+    beat(bench)
+    live(bench, 60_000, desk)  # the window has begun
+    desk.always = None
+    opened = {said.message.about for said in desk.tried}
+    if how == "recovered":
+        beat(bench)
+    else:
+        bench.ask(PauseDaemon("mini", paused=True))
+    live(bench, 61_000, desk)
+    assert [(message.level, {message.about}) for message in desk.got] == [("recovered", opened)]
+    live(bench, HOUR // 4, desk, daemons=("mini",))
+    assert len(desk.got) == 1
+
+
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     bench = bench_with()
     desk = Desk(bench)
@@ -652,6 +674,21 @@ def test_a_silence_that_begins_while_a_digest_is_sent_is_told() -> None:
     assert rows(bench, id=outgoing.notice.id)[0].state == "sent"
     assert desk.titles == ["mini keeps falling silent"]  # the fifth time within an hour
     assert len(rows(bench, cause="digest", state="waiting")) == 1
+
+
+@pytest.mark.parametrize("becomes", ["failed", "interrupted"])
+def test_one_digest_follows_a_silence_that_began_while_another_one_was_sent_in_vain(becomes: str) -> None:
+    bench, desk = flapping()
+    live(bench, CALM_MS - 65_000, desk, daemons=("mini",))
+    bench.pass_time(LATE_MS - 1_000)
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    bench.pass_time(1_000)
+    bench.ask(SettleNotice(outgoing.notice, Later("busy")) if becomes == "failed" else ReclaimNotices())
+    beat(bench)
+    live(bench, CALM_MS - 60_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini keeps falling silent"]
+    live(bench, HOUR, desk, daemons=("mini",))
+    assert desk.titles[1:] == ["mini is calm again"]
 
 
 def test_a_flapping_daemon_that_is_down_is_told_all_the_same():
@@ -820,6 +857,26 @@ def test_whatever_a_daemon_was_stuck_with_is_over_with_its_recovery() -> None:
     beat(bench, loops={})
     live(bench, 2_000, desk)
     assert len(desk.got) == 6  # only what is new
+
+
+@pytest.mark.parametrize(("joining", "count"), [((), 1), (("ops",), 4)])
+def test_the_first_recovery_after_an_upgrade_ends_nothing_that_a_person_knows_to_be_over(
+    joining: tuple[str, ...], count: int
+) -> None:
+    """Earlier versions told the end of one reason only, and kept the rows of the others."""
+    bench = bench_with(joining=joining)
+    desk = Desk(bench)
+    beat(bench)
+    at = bench.clock.now_ms()
+    known = Notice("", "ops", "notice", "daemon.stuck", "warning", daemon_id="mini", state="sent", sent_at=1)
+    stuck = [replace(known, id=f"s{n}", incident_id=f"stuck:mini:{n}", created_at=at - 4 + n) for n in range(4)]
+    over = replace(known, id="over", level="recovered", incident_id="stuck:mini:3", created_at=at)
+    bench.store.transaction(lambda tx: tx.save_many([*stuck, over]))
+    for loops in (stuck_with("claim"), {}):
+        live(bench, 1_000, desk)
+        beat(bench, loops=loops)
+    live(bench, 1_000, desk)
+    assert [message.level for message in desk.got].count("recovered") == count
 
 
 def held_stuck() -> tuple[Bench, Desk]:

@@ -3,7 +3,8 @@
 One status message a task (begun, progress), changed at most every few seconds; and one answer, once. Both are rows of
 the outbox, for the place of origin (`replyTo`) or the default one. Takeover adds messages: an event of a task whose
 name is in ASIDES makes one, once for each name and token. A task's id may be used again: the instant at which the task
-was queued (ASKED_AT among the facts) tells its messages from those of a task before it.
+was queued (ASKED_AT among the facts) tells its messages from those of a task before it. Only where such an older
+message has the id of a message is that instant a part of the id: hubs of earlier versions know the other one alone.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     if place is None:
         return
     if event.name in ASIDES:
-        key = _id(event.name, task, place, str(task.token))
+        key = _id(outbox, event.name, task, place, str(task.token))
         outbox.add(_row(outbox, task, place, "answer", key, event.name, _facts(task, **event.fields)))
         return
     facts = _facts(task, state=STATES[event.name], **event.fields)
@@ -73,7 +74,8 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
         _status(outbox, task, place, event.name, facts, STARTED_AFTER_MS)
         return
     _close_status(outbox, task, place, event.name, facts)
-    final = _row(outbox, task, place, "answer", _id("final", task, place, str(task.token)), event.name, facts)
+    key = _id(outbox, "final", task, place, str(task.token))
+    final = _row(outbox, task, place, "answer", key, event.name, facts)
     known = outbox.rows.get(final.id)
     if known is None:
         outbox.put(final)
@@ -108,18 +110,19 @@ def _facts(task: Task, **facts: object) -> str:
     return facts_of(**facts, **{ASKED_AT: task.queued_at})
 
 
-def _id(what: str, task: Task, place: Place, *more: str) -> str:
-    return notice_id(what, task.id, str(task.queued_at), *more, place.channel)
-
-
-def _status_id(task: Task, place: Place) -> str:
-    return _id("status", task, place)
+def _id(outbox: OutboxDraft, what: str, task: Task, place: Place, *more: str) -> str:
+    """The id of a message: without the instant of its task, unless a message of an older task has that id."""
+    usual = notice_id(what, task.id, *more, place.channel)
+    own = notice_id(what, task.id, str(task.queued_at), *more, place.channel)
+    known = outbox.rows.get(usual)
+    return own if own in outbox.rows or (known is not None and not is_about(known, task)) else usual
 
 
 def _status(outbox: OutboxDraft, task: Task, place: Place, cause: str, facts: str, after_ms: int) -> None:
-    known = outbox.rows.get(_status_id(task, place))
+    key = _id(outbox, "status", task, place)
+    known = outbox.rows.get(key)
     if known is None:
-        row = _row(outbox, task, place, "progress", _status_id(task, place), cause, facts)
+        row = _row(outbox, task, place, "progress", key, cause, facts)
         outbox.put(replace(row, next_at=row.next_at + after_ms, due_at=row.due_at + after_ms))
     elif known.state == "waiting":
         outbox.put(replace(known, cause=cause, facts=facts))
@@ -134,7 +137,7 @@ def changed_again(known: Notice, cause: str, facts: str, wall: int) -> Notice:
 
 
 def _close_status(outbox: OutboxDraft, task: Task, place: Place, cause: str, facts: str) -> None:
-    known = outbox.rows.get(_status_id(task, place))
+    known = outbox.rows.get(_id(outbox, "status", task, place))
     if known is None or known.state not in ("waiting", "sent"):
         return
     wall = outbox.now.wall

@@ -14,10 +14,9 @@ from understudy.coordinator.notices import (
     REMINDER,
     held_by_windows_ms,
     read_facts,
-    route_of,
 )
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Now
-from understudy.coordinator.routes import Route, Routes
+from understudy.coordinator.routes import Route, Routes, route_of
 
 STORM = "storm"
 OVER = "acknowledged or recovered before it was due"

@@ -10,19 +10,12 @@ LINK_KEPT_MS = 7 * 86_400_000  # how long a link may be followed
 SNOOZE_MS = 3_600_000  # without reminders and escalations, after the link that snoozes was followed
 
 
-def subject_of_answer(task_id: str, queued_at: int | None) -> str:
-    """The subject of a link to an answer: the task, and when it was queued; its id may be used again."""
-    return task_id if queued_at is None else f"{task_id} {queued_at}"
-
-
-def task_of(link: Link) -> str:
-    """The id of the task whose answer a link shows."""
-    return link.subject.partition(" ")[0]
-
-
 def is_answer_of(link: Link, task: Task) -> bool:
-    """True if a link shows the answer of this task, and not of another one that had its id before."""
-    return link.subject in (task.id, subject_of_answer(task.id, task.queued_at))
+    """True if a link shows the answer of this task, and not of one before it that had its id: it is as old as its task.
+
+    A link that an earlier version made is as old as its message.
+    """
+    return link.created_at >= task.queued_at
 
 
 def is_good(link: Link, now: Now) -> bool:

@@ -35,7 +35,6 @@ the rows of an incident several times over (`_of_incident`); with thousands of r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any
 
@@ -45,7 +44,7 @@ from msgspec.structs import replace
 from understudy.coordinator import daily_windows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Notice, Now
-from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
+from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes, is_of, route_of
 from understudy.redact.cutting import beginning
 
 LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
@@ -70,7 +69,8 @@ FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
 CALM_MS = 1_800_000  # a digest is sent after this time without another incident
 DIGEST_WITHIN_MS = 6 * 3_600_000  # at the latest
-AWAY = "its owner took the daemon away before it was due"  # why a notice was folded
+BACK = "recovered before it was due"  # why a notice was folded
+AWAY = "its owner took the daemon away before it was due"
 FACTS_BYTES_MAX = 65_536
 CUT_CHARS = 4_000
 
@@ -200,6 +200,8 @@ class OutboxDraft:
 
     def _flapping(self, event: Event, channel: str, route: Route) -> None:
         count = self._flaps[event.daemon_id]
+        for digest in self._digests(event.daemon_id, channel):
+            self.fold(digest, "another one follows")  # it is being sent: if that fails, it is not sent again
         reported = self._row(event, channel, route, "warning")
         incident = reported.incident_id
         self.add(
@@ -257,13 +259,22 @@ class OutboxDraft:
         return [row for row in reported if row not in held and not _is_untold(row)]
 
     def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
-        reached = self._fold_held(story, channel, "recovered before it was due")
+        reached = self._fold_held(story, channel, BACK)
         is_digested = self._digest(event.daemon_id, channel) is not None
         if not reached or (is_digested and all(row.cause in DIGESTED for row in reached)):
             return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
+        for alarm in reached:
+            if channel in self.routes.joining and self._waits_for_window(alarm):
+                self.fold(alarm, BACK)  # it may be open there: its end does not wait for it
         route = route_of(self.routes, channel, event.daemon_id)
         row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
         self.add(replace(row, id=notice_id(RECOVERED, story, channel), cause=cause, incident_id=story))
+
+    def _waits_for_window(self, alarm: Notice) -> bool:
+        route = route_of(self.routes, alarm.channel, alarm.daemon_id, alarm.level)
+        window = (alarm.channel, alarm.level, alarm.daemon_id, self.now.wall)
+        is_free = alarm.state == "waiting" and alarm.taken_until <= self.now.wall
+        return is_free and held_by_windows_ms(self.routes, route, *window) > 0
 
     def _plain(self, event: Event) -> None:
         for channel, route in self._routes_for(event.level, event.daemon_id):
@@ -277,21 +288,26 @@ class OutboxDraft:
         return [row for row in self.rows.values() if row.incident_id == incident_id and row.channel == channel]
 
     def _stuck(self, daemon_id: str, channel: str) -> list[str]:
-        """The stories of all that it is stuck with, as far as the channel knows: their end was not reported yet."""
+        """The stories of all that it is stuck with, as far as the channel knows: their end was not reported yet.
+
+        A person who has read of one recovery takes all before it for over; a receiver that joins by key does not.
+        """
         rows = [row for row in self.rows.values() if (row.daemon_id, row.channel) == (daemon_id, channel)]
-        over = {row.incident_id for row in rows if row.level == "recovered"}
-        stuck = [row for row in rows if row.cause == STUCK and not _is_untold(row)]
+        over = {row.incident_id: row.created_at for row in rows if row.level == "recovered"}
+        since = 0 if channel in self.routes.joining else max(over.values(), default=0)
+        stuck = [row for row in rows if row.cause == STUCK and not _is_untold(row) and row.created_at >= since]
         return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
         """The one that waits; none while it is being sent, and none where each silence and its end have a notice."""
         if channel in self.routes.joining:
             return None
-        for row in self.rows.values():
-            is_waiting = row.state == "waiting" and row.taken_until <= self.now.wall
-            if is_waiting and (row.cause, row.daemon_id, row.channel) == (DIGEST, daemon_id, channel):
-                return row
-        return None
+        waiting = (row for row in self._digests(daemon_id, channel) if row.taken_until <= self.now.wall)
+        return next(waiting, None)
+
+    def _digests(self, daemon_id: str, channel: str) -> list[Notice]:
+        found = [row for row in self.rows.values() if (row.cause, row.daemon_id) == (DIGEST, daemon_id)]
+        return [row for row in found if row.channel == channel and row.state == "waiting"]
 
     # ---- routes
 
@@ -338,23 +354,6 @@ def _calm(digest: Notice, until: int) -> str:
 def _is_untold(notice: Notice) -> bool:
     """True if it was folded and no other message says it."""
     return notice.state == "folded" and not notice.folded_into
-
-
-def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
-    """True if a pattern matches the daemon, or there are no patterns: then also for what is about no daemon ("")."""
-    return not patterns or any(_fits(daemon_id, pattern) for pattern in patterns)
-
-
-def _fits(daemon_id: str, pattern: str) -> bool:
-    """True if the name is the pattern's, where `*` stands for anything and every other character for itself."""
-    return fnmatchcase(daemon_id, pattern.replace("[", "[[]").replace("?", "[?]"))
-
-
-def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> Route:
-    """The first route from this daemon to this channel: one that includes this level if there is one, else any."""
-    found = [route for route in routes.routes if channel in route.channels and is_of(daemon_id, route.daemons)]
-    rank = LEVEL_RANKS.get(level, 0)
-    return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((channel,)))
 
 
 def held_by_windows_ms(routes: Routes, route: Route, channel: str, level: str, daemon_id: str, wall: int) -> int:

@@ -369,6 +369,6 @@ class Link(Struct, frozen=True):
     hash: str
     purpose: str  # acknowledge | snooze | read | login
     subject: str
-    created_at: int
+    created_at: int  # wall; of a link to an answer: when its task was queued
     expires_at: int
     used_at: int = 0

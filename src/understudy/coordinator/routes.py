@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from msgspec import Struct
 
 LEVEL_RANKS = {"info": 0, "recovered": 0, "warning": 1, "critical": 2}
@@ -37,3 +39,20 @@ class Routes(Struct, frozen=True):
     public_url: str = ""  # for links; "": none are made
     zone: str = ""  # of instants in texts: an IANA name; "" is UTC
     joining: tuple[str, ...] = ()  # channels whose receiver keeps an alarm open until its recovery, joined by a key
+
+
+def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
+    """True if a pattern matches the daemon, or there are no patterns: then also for what is about no daemon ("")."""
+    return not patterns or any(_fits(daemon_id, pattern) for pattern in patterns)
+
+
+def _fits(daemon_id: str, pattern: str) -> bool:
+    """True if the name is the pattern's, where `*` stands for anything and every other character for itself."""
+    return fnmatchcase(daemon_id, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> Route:
+    """The first route from this daemon to this channel: one that includes this level if there is one, else any."""
+    found = [route for route in routes.routes if channel in route.channels and is_of(daemon_id, route.daemons)]
+    rank = LEVEL_RANKS.get(level, 0)
+    return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((channel,)))

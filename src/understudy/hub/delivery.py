@@ -41,14 +41,19 @@ PARTS_MAX = 50
 CHANGES_MAX = 3  # of one message: plain text, without edit, without thread
 
 
-def _story_of(reader: Reader, notice: Notice) -> NoticeStory | None:
-    """The facts of the store about it; None if they cannot be read."""
+def _story_of(reader: Reader, notice: Notice) -> tuple[NoticeStory | None, bool]:
+    """The facts of the store about it, None if they cannot be read; and whether it has changed since it was taken.
+
+    The row is read last: whatever has changed the facts of an answer has changed its row in the same transaction.
+    """
     try:
-        return story_of(reader, notice)
+        story = story_of(reader, notice)
+        rows = reader.load_many(Notice, (notice.id,)) if notice.kind == "answer" else ()
+        return story, any(has_changed(row, notice) for row in rows)
     except StoreError:
         raise
     except Exception:  # noqa: BLE001 - the notice itself is still sent
-        return None
+        return None, False
 
 
 class Circuit:
@@ -136,7 +141,10 @@ class Delivery:
     def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:
         row: Notice | None = outgoing.notice
         read_story = asked(Read(lambda reader: _story_of(reader, outgoing.notice)))
-        story: NoticeStory | None = yield from unless_over(read_story, asked(ReturnNotice(outgoing.notice)))
+        story, has_new_facts = yield from unless_over(read_story, asked(ReturnNotice(outgoing.notice)))
+        if has_new_facts:  # a result after a failure: the failure would be sent with the text of the result
+            yield ReturnNotice(outgoing.notice)
+            return
         try:
             message = self._message(outgoing, story)
             rendered = self._rendered(message, is_plain=message.key == self._plain_key)

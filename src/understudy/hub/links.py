@@ -44,12 +44,11 @@ def shown_by(reader: Reader, secret: str, wall: int) -> LinkShown:
             raise NotFoundError(GONE)
         incident = incidents[0]
         return LinkShown(link.purpose, link.subject, incident.daemon_id, incident.state, is_used=bool(link.used_at))
-    task_id = links.task_of(link)
-    tasks, results = reader.load_many(Task, (task_id,)), reader.load_many(Result, (task_id,))
+    tasks, results = reader.load_many(Task, (link.subject,)), reader.load_many(Result, (link.subject,))
     if not tasks or not results or not links.is_answer_of(link, tasks[0]):
         raise NotFoundError(GONE)
     text = text_of(results[0].output) or text_of(results[0].error)
-    return LinkShown(link.purpose, task_id, tasks[0].daemon_id, tasks[0].status, text, bool(results[0].degraded))
+    return LinkShown(link.purpose, link.subject, tasks[0].daemon_id, tasks[0].status, text, bool(results[0].degraded))
 
 
 class FollowLink(Operation):

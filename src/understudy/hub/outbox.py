@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
-from understudy.coordinator.links import LINK_KEPT_MS, subject_of_answer
+from understudy.coordinator.links import LINK_KEPT_MS
 from understudy.coordinator.notices import (
     DIGEST,
     FLAP_WINDOW_MS,
@@ -160,12 +160,13 @@ class TakeNotice(Operation):
             return (), ()
         subjects: tuple[tuple[str, str], ...] = ()
         if notice.kind == "answer":
-            subjects = (("read", subject_of_answer(notice.task_id, read_facts(notice).get(answers.ASKED_AT))),)
+            subjects = (("read", notice.task_id),)
         elif notice.level in LOUD and notice.incident_id.startswith("incident-"):
             subjects = (("acknowledge", notice.incident_id), ("snooze", notice.incident_id))
         secrets = tuple((purpose, work.ids.secret(LINK_PREFIX)) for purpose, _ in subjects)
+        made_at = read_facts(notice).get(answers.ASKED_AT, now.wall)
         rows = tuple(
-            Link(hash_of_link(secret), purpose, subject, now.wall, now.wall + LINK_KEPT_MS)
+            Link(hash_of_link(secret), purpose, subject, made_at, now.wall + LINK_KEPT_MS)
             for (purpose, subject), (_, secret) in zip(subjects, secrets, strict=True)
         )
         return secrets, rows
@@ -195,7 +196,7 @@ class SettleNotice(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Sent is sent, each part once; any other outcome counts only from the hub that has it taken."""
         row = work.get(Notice, self.taken.id)
-        if row is None or row.state != "waiting" or row.part != self.taken.part:
+        if row is None or row.part != self.taken.part or not self._is_open(row):
             return Decision(row)
         if isinstance(self.outcome, Sent):
             members = work.members.get(row.id, ())
@@ -211,6 +212,11 @@ class SettleNotice(Operation):
             row, reason, later.after_ms, members, now, is_refused=is_refused, is_partial=later.is_partial
         )
         return change.decision(change.noun)
+
+    def _is_open(self, row: Notice) -> bool:
+        """True while it waits; a digest that another one has followed meanwhile may still have arrived."""
+        is_followed = row.state == "folded" and row.cause == DIGEST and outbox.is_same_take(row, self.taken)
+        return row.state == "waiting" or (is_followed and isinstance(self.outcome, Sent))
 
 
 class ReturnNotice(Operation):

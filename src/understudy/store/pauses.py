@@ -23,6 +23,6 @@ _TASKS = """UPDATE task SET available_at = available_at + :by WHERE status = 'qu
     AND (attempts > 0 OR NOT EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id
     AND named_instant(b.spec) IS NOT NULL))"""
 _SNOOZES = "UPDATE incident SET snoozed_until = snoozed_until + :by WHERE snoozed_until > :before"
-_LINKS = "UPDATE link SET created_at = created_at + :by, expires_at = expires_at + :by WHERE expires_at > :before"
+_LINKS = "UPDATE link SET expires_at = expires_at + :by WHERE expires_at > :before"
 
 PAUSES = (_NOTICES, _SENT, _TASKS, _SNOOZES, _LINKS)
