@@ -44,6 +44,7 @@ BOUNDED = {
     "api/waiting Waiting._groups": "WAITING_POLLS_MAX",
     "api/waiting Waiting._barred": "WAITING_POLLS_MAX",
     "daemon/assembly DaemonRuntime._ambient": "the daemon's own environment",
+    "daemon/assembly DaemonRuntime._replaced": "the signals that end a daemon",
     "daemon/caffeinate Awake._running": RUNS,
     "daemon/guard_link GuardLink._heard": "a guard and the one before, half a line each",
     "daemon/guard_link GuardLink._killed": "KILLED_MAX",
