@@ -18,7 +18,7 @@ from msgspec import Struct
 from understudy.coordinator.nouns import Daemon, Task
 from understudy.store.tables import TABLES
 
-ROWS_MAX = 1_024  # of each noun; the one that was read or written longest ago goes first
+ROWS_MAX = 4_096  # of each noun; the one that was read or written longest ago goes first
 CHARS_MAX = 2_048  # of the lists and texts in a row that may be long; a larger row is not kept
 
 
