@@ -29,9 +29,7 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
     """A web server that speaks as `talk` does, once a connection."""
 
     def answer(connection: socket.socket) -> None:
-        heard = connection.recv(65_536)
-        while heard and not heard.endswith(b"{}"):  # the body comes by itself; unread, it would reset the connection
-            heard = connection.recv(65_536)
+        connection.recv(65_536)
         talk(connection)
 
     with listening(answer) as port:
@@ -181,7 +179,8 @@ def test_an_answer_that_is_cut_is_none_but_its_head_is_there(said: bytes, reason
 def test_an_answer_without_length_and_end_ends_at_the_deadline_and_its_head_is_there() -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nok")
-        connection.recv(1)  # until the other side hangs up
+        while connection.recv(65_536):  # the body of the request, until the other side hangs up
+            pass
 
     with serving(talk) as url:
         assert ask(url, 300) == NoAnswer("too slow", begun=HttpAnswer(200, {}, b"ok"))
