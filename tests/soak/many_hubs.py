@@ -35,7 +35,7 @@ http://:{port} {{
         health_uri /ready
         health_interval 500ms
         health_timeout 2s
-        lb_policy round_robin
+        lb_policy least_conn
         lb_try_duration 5s
         lb_try_interval 100ms
         flush_interval -1
