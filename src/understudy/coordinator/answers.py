@@ -69,7 +69,8 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
         key = _id(outbox, event.name, task, place, str(task.token))
         outbox.add(_row(outbox, task, place, "answer", key, event.name, _facts(task, **event.fields)))
         return
-    facts = _facts(task, state=STATES[event.name], **event.fields)
+    said = {"state": STATES[event.name], **event.fields}
+    facts = _facts(task, **said)
     if event.name not in FINAL:
         _status(outbox, task, place, event.name, facts, STARTED_AFTER_MS)
         return
@@ -80,8 +81,8 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     if known is None:
         outbox.put(final)
     elif known.cause != event.name:  # failed as lost, then its result came after all
-        facts = _facts(task, state=STATES[event.name], **event.fields, **{CORRECTS: True})
-        outbox.put(replace(final, facts=facts, ref=known.ref, created_at=known.created_at))
+        corrected = _facts(task, **said, **{CORRECTS: True})
+        outbox.put(replace(final, facts=corrected, ref=known.ref, created_at=known.created_at))
 
 
 def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
