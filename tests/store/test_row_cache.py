@@ -149,6 +149,51 @@ def test_a_column_that_never_changes_is_known_as_the_table_has_it(store: SqliteS
         assert loaded(store) == stored(store) == [MINI, replace(WORK, token=4)]
 
 
+def test_a_purge_forgets_the_rows_of_its_table_alone(store: SqliteStore) -> None:
+    concerned = {"task": Task, "dedup": Task}
+    for what in PURGES:
+        loaded(store)
+        store.transaction(lambda tx, what=what: tx.purge(what, 0, 10))
+        forgotten = {noun for noun in (Daemon, Task) if not store._known.of(noun)}
+        assert forgotten == {concerned[what]} if what in concerned else not forgotten, what
+    loaded(store)
+    store.transaction(lambda tx: tx.move_pauses(1, 0))
+    assert not store._known.of(Task)
+
+
+def test_a_task_that_has_ended_is_not_kept(store: SqliteStore) -> None:
+    done = replace(WORK, status="done", ready=0, finished_at=T0)
+    store.transaction(lambda tx: tx.save_many([done]))
+    assert not store._known.of(Task)
+    assert loaded(store) == stored(store) == [MINI, done]
+    assert not store._known.of(Task)
+
+
+def test_rows_that_changed_alike_are_written_together_each_its_own_columns(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leased = replace(WORK, status="leased", ready=0, token=7, expires_h=T0)
+    others = [replace(leased, id=f"l{n}") for n in range(3)] + [replace(WORK, id=f"q{n}") for n in range(3)]
+    ids = [task.id for task in others]
+    store.transaction(lambda tx: tx.save_many(others))
+    store.transaction(lambda tx: tx.load_many(Task, ids))
+    changed: list[tuple[str, ...]] = []
+    real = SqliteTransaction._change_columns
+    monkeypatch.setattr(
+        SqliteTransaction,
+        "_change_columns",
+        lambda self, noun, names, rows: changed.append(names) or real(self, noun, names, rows),
+    )
+    ended = {"status": "done", "ready": 0, "finished_at": T0}
+    after = [
+        replace(task, **ended) if task.token else replace(leased, id=task.id, token=task.order_key + 8)
+        for task in others
+    ]
+    store.transaction(lambda tx: tx.save_many(after))
+    assert sorted(changed) == [("status", "finished_at"), ("status", "ready", "token", "expires_h")]
+    assert store.read(lambda tx: tx.load_many(Task, ids)) == after
+
+
 def test_only_so_many_are_known(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_cache, "ROWS_MAX", 50)
     store.transaction(lambda tx: tx.save_many([replace(MINI, id=f"d{n}") for n in range(200)]))

@@ -303,3 +303,14 @@ def test_what_was_reported_of_a_budget_stays_reported(tmp_path: Path) -> None:
     (row,) = store.read(lambda tx: tx.load_all(Budget, 9))
     assert reported(row, TakeoverPolicy()) == 80
     store.close()
+
+
+def test_what_a_statement_keeps_to_be_undone_is_never_in_a_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "hub.db")
+    try:
+        assert store._writer.execute("PRAGMA temp_store").fetchone() == (2,)
+        store._writer.close()
+        store._roll_back()  # which opens it anew
+        assert store._writer.execute("PRAGMA temp_store").fetchone() == (2,)
+    finally:
+        store.close()

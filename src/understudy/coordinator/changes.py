@@ -1,4 +1,7 @@
-"""Decisions as data: the noun as it stands, rows to save, events to append, an answer."""
+"""Decisions as data: the noun as it stands, rows to save, events to append, an answer.
+
+They are trees, of which a batch makes thousands: the garbage collector need not follow them (`gc`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from understudy.coordinator.nouns import Now
 N = TypeVar("N")
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """A change that people and programs may read later; `task_id` and `daemon_id` say whose story it is."""
 
     at: int
@@ -42,7 +45,7 @@ def make_event(
     return Event(now.wall, level, name, component, message, kept, task_id, daemon_id)
 
 
-class Change(Struct, Generic[N], frozen=True):
+class Change(Struct, Generic[N], frozen=True, gc=False):
     """The outcome of a rule: its noun as it stands afterwards, other rows to save, and events."""
 
     noun: N
@@ -59,7 +62,7 @@ class Change(Struct, Generic[N], frozen=True):
         return Decision(answer, self.rows, self.events, delete)
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """The outcome of an operation: rows to save, events to append, rows to drop, and the answer."""
 
     answer: Any = None
@@ -68,7 +71,7 @@ class Decision(Struct, frozen=True):
     delete: tuple[tuple[type[Struct], str], ...] = ()
 
 
-class Removal(Struct, frozen=True):
+class Removal(Struct, frozen=True, gc=False):
     """An answer that is known only after the rows are gone: whether there may be more of this kind.
 
     It is carried out last in its transaction: a row that this transaction changed is judged by what it is now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ _MADE_BY_HUB = re.compile(r"^worker_\d{13}$")
 MAY_LOSE_ITS_ID = frozenset({"down", STOPPED})
 
 
+@lru_cache(maxsize=4_096)
 def watch_name(worker_id: str) -> str:
     """The daemon behind a worker's name: old daemons put their start time at its end. "" if never watched."""
     if _MADE_BY_HUB.match(worker_id):

@@ -38,7 +38,7 @@ from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.clock import iso
-from understudy.coordinator.changes import Change, Event, make_event
+from understudy.coordinator.changes import Change, Event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import (
     BEGUN,
@@ -308,9 +308,9 @@ def attempts_of(task: Task, stored: Sequence[Attempt]) -> list[Attempt]:
 
 def task_event(task: Task, now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:
     """An event of the task's story."""
-    fields = {"taskId": task.id, "token": task.token or None, **fields}
-    story = {"task_id": task.id, "daemon_id": task.daemon_id}
-    return make_event(now, name, message, fields, level=level, component="TaskQueue", **story)
+    said: dict[str, object] = {"taskId": task.id, "token": task.token} if task.token else {"taskId": task.id}
+    said |= {key: value for key, value in fields.items() if value is not None}
+    return Event(now.wall, level, name, "TaskQueue", message, said, task.id, task.daemon_id)
 
 
 def _back_in_queue(task: Task, now: Now, outcome: str, event: str, *, reserved: bool) -> Task:

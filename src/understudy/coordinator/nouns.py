@@ -19,7 +19,11 @@ FINISHED = frozenset({DONE, FAILED, CANCELLED})
 NAMED, BEGUN = 1, 2
 
 
-class Now(Struct, frozen=True):
+class Noun(Struct, frozen=True, gc=False):
+    """An object of the rules: texts and numbers alone, so the garbage collector need not follow it (`gc`)."""
+
+
+class Now(Noun, frozen=True):
     """The time of a transaction: `wall` for people, `h` for deadlines, `resumed_h` when hearing resumed."""
 
     wall: int
@@ -54,7 +58,7 @@ class Policy(Struct, frozen=True):
     takeover: TakeoverPolicy = TakeoverPolicy()
 
 
-class Hearing(Struct, frozen=True):
+class Hearing(Noun, frozen=True):
     """The time that a hub could hear: one row (docs/adr/0006-hearing-time.md)."""
 
     id: int = 1
@@ -67,7 +71,7 @@ class Hearing(Struct, frozen=True):
     promised_at: int = 0  # the instant until which a hub sleeps on purpose, wall time; 0: it never does
 
 
-class Task(Struct, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):
+class Task(Noun, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):
     """A task and its latest lease: the narrow row that every rule works on."""
 
     id: str  # chosen by the submitter, or made by the hub
@@ -119,7 +123,7 @@ class Task(Struct, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags"
         return self.memory_of, self.user_id, self.channel
 
 
-class Usage(Struct, frozen=True):
+class Usage(Noun, frozen=True):
     """The part of its share that a key has used; each batch adds its changes."""
 
     submitter: str
@@ -127,14 +131,14 @@ class Usage(Struct, frozen=True):
     size_bytes: int = 0  # of all its tasks that are kept
 
 
-class TaskBody(Struct, frozen=True):
+class TaskBody(Noun, frozen=True):
     """The task as submitted, as JSON text; never rewritten."""
 
     task_id: str
     spec: str
 
 
-class Attempt(Struct, frozen=True):
+class Attempt(Noun, frozen=True):
     """One lease of a task that has ended, kept as long as the task; the running one is in the row of its task."""
 
     task_id: str
@@ -147,7 +151,7 @@ class Attempt(Struct, frozen=True):
     outcome: str = ""  # done|failed|blocked|timed_out|expired|released|lost|cancelled
 
 
-class Result(Struct, frozen=True):
+class Result(Noun, frozen=True):
     """The end of a task; JSON texts where the worker may send anything."""
 
     task_id: str
@@ -164,7 +168,7 @@ class Result(Struct, frozen=True):
     at: int = 0
 
 
-class Progress(Struct, frozen=True):
+class Progress(Noun, frozen=True):
     """The last word of a run on its way, and what the next attempt may start from."""
 
     task_id: str
@@ -174,7 +178,7 @@ class Progress(Struct, frozen=True):
     checkpoint: str = ""
 
 
-class Evidence(Struct, frozen=True):
+class Evidence(Noun, frozen=True):
     """A report that came too late to count, kept for the owner."""
 
     id: str
@@ -186,7 +190,7 @@ class Evidence(Struct, frozen=True):
     body: str
 
 
-class Daemon(Struct, frozen=True, rename={"interval_reported": "interval_told"}):
+class Daemon(Noun, frozen=True, rename={"interval_reported": "interval_told"}):
     """A watched machine: who it is, what it last said, how it is."""
 
     id: str  # chosen by its owner
@@ -227,7 +231,7 @@ class Daemon(Struct, frozen=True, rename={"interval_reported": "interval_told"})
     restarting_at: int = 0  # wall, of the last `daemon.restarting`; 0: never
 
 
-class Directive(Struct, frozen=True):
+class Directive(Noun, frozen=True):
     """An owner's order to one daemon (coordinator/directives.py)."""
 
     id: str
@@ -243,7 +247,7 @@ class Directive(Struct, frozen=True):
     ended_at: int = 0
 
 
-class Boot(Struct, frozen=True):
+class Boot(Noun, frozen=True):
     """A start of a daemon that another start has taken the place of: it never becomes current again."""
 
     daemon_id: str
@@ -251,7 +255,7 @@ class Boot(Struct, frozen=True):
     superseded_at: int
 
 
-class Incident(Struct, frozen=True):
+class Incident(Noun, frozen=True):
     """One silence of one daemon, from its warning to its end."""
 
     id: str
@@ -271,7 +275,7 @@ class Incident(Struct, frozen=True):
     slept_ms: int = 0
 
 
-class Period(Struct, frozen=True):
+class Period(Noun, frozen=True):
     """A stretch of time in one state of health: timelines come from these, not from beats."""
 
     daemon_id: str  # "": a gap of the hub itself, in the state `unknown`
@@ -280,7 +284,7 @@ class Period(Struct, frozen=True):
     to_at: int = 0  # wall; 0: it lasts
 
 
-class Key(Struct, frozen=True):
+class Key(Noun, frozen=True):
     """An API key; the secret itself is never stored, only its SHA-256."""
 
     id: str
@@ -293,7 +297,7 @@ class Key(Struct, frozen=True):
     lineage: str = ""  # the first key that this one descends from by rotation: tasks and conversations are its
 
 
-class Memory(Struct, frozen=True):
+class Memory(Noun, frozen=True):
     """One message of a conversation."""
 
     id: str
@@ -307,7 +311,7 @@ class Memory(Struct, frozen=True):
     owner: str = ""  # the lineage of keys that has it for itself; "" for all that may use memory
 
 
-class Deployment(Struct, frozen=True):
+class Deployment(Noun, frozen=True):
     """One start of a hub."""
 
     version_id: str
@@ -320,7 +324,7 @@ class Deployment(Struct, frozen=True):
     ended_at: int = 0  # in order; 0: it runs, or was killed
 
 
-class Notice(Struct, frozen=True, rename={"channel": "target"}):
+class Notice(Noun, frozen=True, rename={"channel": "target"}):
     """One message on its way to one channel, committed with what it tells (the outbox)."""
 
     id: str  # a hash of its cause and channel; a receiver knows a repetition by it
@@ -347,7 +351,7 @@ class Notice(Struct, frozen=True, rename={"channel": "target"}):
     sent_at: int = 0  # wall; 0: not sent
 
 
-class Session(Struct, frozen=True):
+class Session(Noun, frozen=True):
     """A browser that is logged in; the secret in its cookie is never stored, only its SHA-256."""
 
     id: str
@@ -363,7 +367,7 @@ class Session(Struct, frozen=True):
     ended_at: int = 0  # wall, of its logout; 0: it has not ended
 
 
-class Link(Struct, frozen=True):
+class Link(Noun, frozen=True):
     """A link that acts; the secret in it is never stored, only its SHA-256."""
 
     hash: str

@@ -95,11 +95,11 @@ class ClaimTasks(Operation):
 
         Claims are decided in this order. One that gets less than it picked leaves that to those after it.
         """
-        count, room, taken = self.count, ANSWER_CHARS_MAX, work.claim_room.taken
+        count, room, taken, tasks = self.count, ANSWER_CHARS_MAX, work.claim_room.taken, work.rows[Task]
         for task_id in work.offered(provides, self.names):
             if task_id in taken:
                 continue
-            task = work.get(Task, task_id)
+            task: Task | None = tasks[task_id]
             if task is None or not claims.may_have(task, self.names):
                 continue
             if not work.claim_room.take(task):
@@ -158,13 +158,14 @@ class ClaimTasks(Operation):
         )
 
     def _offered(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Claimable]:
+        tasks, bodies = work.rows[Task], work.rows[TaskBody]
         for task_id in work.offered(provides, self.names):
-            task = work.get(Task, task_id)
+            task: Task | None = tasks[task_id]
             if task is None or task.status != QUEUED or not _is_here(work, task):  # mostly another claim has it
                 continue
-            body = work.get(TaskBody, task_id)
+            body: TaskBody | None = bodies[task_id]
             spec = body.spec if body is not None else ""
-            yield Claimable(task, len(spec), is_readable=spec != UNREADABLE_SPEC)
+            yield Claimable(task, len(spec), spec != UNREADABLE_SPEC)
 
     def _of_request(self, work: WorkingSet) -> list[Task]:
         """The tasks that were ever granted to a request of this id."""

@@ -32,6 +32,7 @@ from understudy.wire.limits import INT_MAX, MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.tasks import ResultBody, ResultItem
 
 DUPLICATE = Taken(success=True, duplicate=True)
+APPLIED = Taken(success=True)
 
 
 class ReportResult(Operation):
@@ -42,7 +43,7 @@ class ReportResult(Operation):
     def __init__(self, task_id: str, body: ResultBody) -> None:
         self.task_id = task_id
         self.body = body
-        self.success = success_of(body)
+        self.report = report_of(body)
 
     def needs(self, needs: Needs) -> None:
         """The task, and the worker if it gives its name."""
@@ -61,19 +62,17 @@ class ReportResult(Operation):
             needs.row(TaskBody, self.task_id)
         if token is not None and (task is None or not token or token != task.token):
             needs.row(Attempt, (self.task_id, token))
-        name = self._holder(work)
-        if name:
+        if name := self._holder(task):
             needs.row(Daemon, name)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
         """The incident that this sign of life may close."""
-        name = self._holder(work)
+        name = self._holder(work.get(Task, self.task_id))
         daemon = work.get(Daemon, name) if name else None
         if daemon is not None and daemon.incident_id:
             needs.row(Incident, daemon.incident_id)
 
-    def _holder(self, work: WorkingSet) -> str:
-        task = work.get(Task, self.task_id)
+    def _holder(self, task: Task | None) -> str:
         return watch_name(self.body.worker_id or (task.worker_id if task else ""))
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
@@ -81,23 +80,23 @@ class ReportResult(Operation):
         task = work.get(Task, self.task_id)
         if task is None:
             raise NotFoundError("Task not found")
-        report = report_of(self.body)
+        report = self.report
         lives = reports.is_sign_of_life(task, report)
         draft = touch(work, report.worker_id or task.worker_id, now) if lives else Draft()
         verdict = reports.verdict(task, report)
         if verdict == reports.COUNTS:
-            return self._apply(work, task, report, now, draft)
+            return self._apply(work, task, now, draft)
         if verdict != reports.REPEATED:
             self._keep(work, task, verdict, now, draft)
         return draft.decision(lease_lost(task) if verdict == reports.OLDER_TOKEN else DUPLICATE)
 
-    def _apply(self, work: WorkingSet, task: Task, report: reports.ReceivedResult, now: Now, draft: Draft) -> Decision:
+    def _apply(self, work: WorkingSet, task: Task, now: Now, draft: Draft) -> Decision:
         kept = self._kept(work)
-        after = draft.take(reports.settle(task, report, self._row(task, now, kept), now))
+        after = draft.take(reports.settle(task, self.report, self._row(task, now, kept), now))
         if reports.is_remembered(after):
             texts = _texts(work.get(TaskBody, task.id), kept, TEXT_BYTES_KEPT if kept is not self.body else None)
             draft.add(reports.conversation(after, *texts, now))
-        answer = Taken(success=True, cut=True if kept != self.body else UNSET)
+        answer = APPLIED if kept is self.body or kept == self.body else Taken(success=True, cut=True)
         return draft.decision(answer, ((Result, task.id),) if reports.is_revived(task, after) else ())
 
     def _kept(self, work: WorkingSet) -> ResultBody:
@@ -111,7 +110,7 @@ class ReportResult(Operation):
     def _row(self, task: Task, now: Now, body: ResultBody) -> Result:
         return Result(
             task.id,
-            int(self.success),
+            int(self.report.success),
             _json(body.output),
             _json(body.error),
             "" if body.failure is None else msgspec.json.encode(body.failure).decode(),

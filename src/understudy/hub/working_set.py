@@ -39,7 +39,7 @@ from understudy.store.queries import (
     notices_about,
     queue_front,
 )
-from understudy.store.tables import LOCKED, TABLES
+from understudy.store.tables import KEY_OF, LOCKED
 
 N = TypeVar("N", bound=Struct)
 
@@ -203,9 +203,7 @@ class WorkingSet:
         if len(missing) > 1:
             missing = {noun: missing[noun] for noun in LOCKED if noun in missing} | missing
         for noun, rows in tx.load_each(missing).items():
-            here, key_of = self.rows[noun], TABLES[noun].key_of
-            for row in rows:
-                here[key_of(row)] = row
+            self.rows[noun].update(zip(map(KEY_OF[noun], rows), rows, strict=True))
 
     def _load_candidates(self, tx: Transaction, needs: Needs) -> None:
         ready, reserved = tx.offered(needs.claims) if needs.claims else ({}, [])
@@ -316,19 +314,19 @@ class WorkingSet:
 
     def suppose(self, row: Struct) -> None:
         """Let the decisions see this row; it is saved only if something makes it so."""
-        self.rows[type(row)][TABLES[type(row)].key_of(row)] = row
+        self.rows[type(row)][KEY_OF[type(row)](row)] = row
 
     def apply(self, decision: Decision) -> None:
         """Let the next decisions see this one."""
         followed: list[Any] = []
         for row in decision.save:
             noun = type(row)
-            key = TABLES[noun].key_of(row)
+            key, here = KEY_OF[noun](row), self.rows[noun]
             if noun in FOLLOWED:
                 followed.append(row)
                 if isinstance(row, Task):
-                    self.bounds.follow(self.rows[noun].get(key), row)
-            self.rows[noun][key] = self.dirty[noun][key] = row
+                    self.bounds.follow(here.get(key), row)
+            here[key] = self.dirty[noun][key] = row
         for noun, key in decision.delete:
             self.rows[noun][key] = self.dirty[noun][key] = None
         self.events += decision.events

@@ -10,28 +10,31 @@ failed, after a statement that changes rows by a condition, or after a commit of
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
 
 from understudy.coordinator.nouns import Daemon, Task
-from understudy.store.tables import TABLES
+from understudy.store.tables import KEY_OF, TABLES
 
 ROWS_MAX = 4_096  # of each noun; the one that was read or written longest ago goes first
 CHARS_MAX = 2_048  # of the lists and texts in a row that may be long; a larger row is not kept
 
 
-def _chars_of_daemon(daemon: Any) -> int:
+def _is_daemon_wanted(daemon: Any) -> bool:
     said = len(daemon.running) + len(daemon.loops) + len(daemon.auth)
-    return said + len(daemon.provides) + len(daemon.capabilities) + len(daemon.expected_sleep)
+    return said + len(daemon.provides) + len(daemon.capabilities) + len(daemon.expected_sleep) <= CHARS_MAX
 
 
-def _chars_of_task(task: Any) -> int:
-    return len(task.needs) + len(task.reply_to)
+def _is_task_wanted(task: Any) -> bool:
+    return not task.finished_at and len(task.needs) + len(task.reply_to) <= CHARS_MAX
 
 
-_CHARS_OF: dict[type[Struct], Callable[[Any], int]] = {Daemon: _chars_of_daemon, Task: _chars_of_task}
+_IS_WANTED: dict[type[Struct], Callable[[Any], bool]] = {Daemon: _is_daemon_wanted, Task: _is_task_wanted}
+_STATE_OF: dict[type[Struct], Callable[[Any], str]] = {Daemon: attrgetter("state"), Task: attrgetter("status")}
 
 
 class RowCache:
@@ -57,14 +60,32 @@ class RowCache:
         known = self._rows.get(noun)
         if known is None:
             return
-        key_of, chars_of = TABLES[noun].key_of, _CHARS_OF[noun]
+        key_of, is_wanted = KEY_OF[noun], _IS_WANTED[noun]
         for row in rows:
             key = key_of(row)
             known.pop(key, None)
-            if chars_of(row) <= CHARS_MAX:
+            if is_wanted(row):
                 known[key] = row
-        while len(known) > ROWS_MAX:
-            del known[next(iter(known))]
+        if (surplus := len(known) - ROWS_MAX) > 0:
+            for key in [*islice(known, surplus)]:
+                del known[key]
+
+    def changed_alike(
+        self, noun: type[Struct], before: Mapping[Any, Any], after: Mapping[Any, Any]
+    ) -> list[tuple[list[Any], list[Any]]]:
+        """The rows that have changed, before and after, by the states between which they went.
+
+        A claim changes other columns than a result: together each would write the columns, and indexes, of both.
+        """
+        alike: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {}
+        state_of = _STATE_OF[noun]
+        for key, was in before.items():
+            now = after[key]
+            if now is not was:
+                pair = alike.setdefault((state_of(was), state_of(now)), ([], []))
+                pair[0].append(was)
+                pair[1].append(now)
+        return [*alike.values()]
 
     def drop(self, noun: type[Struct], keys: Iterable[Any]) -> None:
         """Rows that were removed."""
@@ -72,6 +93,12 @@ class RowCache:
         if known:
             for key in keys:
                 known.pop(key, None)
+
+    def forget(self, table: str) -> None:
+        """Forget the rows of one table."""
+        for noun, known in self._rows.items():
+            if TABLES[noun].name == table:
+                known.clear()
 
     def clear(self) -> None:
         """Forget everything."""

@@ -41,5 +41,10 @@ class SqlSession:
         if not found:
             return []
         if all(map(is_sound(noun), found)):
-            return [noun(*row) for row in found]
+            nouns = [noun(*row) for row in found]
+            self._has_read(noun, nouns)
+            return nouns
         return [read for row in found if (read := row_of(noun, row, self.unreadable)) is not None]
+
+    def _has_read(self, noun: type[Struct], rows: Sequence[Struct]) -> None:
+        """Note rows that are exactly as the table has them."""

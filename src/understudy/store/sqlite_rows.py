@@ -24,7 +24,7 @@ from understudy.store.row_cache import RowCache
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
 from understudy.store.sqlite_search import has
-from understudy.store.statements import in_steps, update_many, update_one
+from understudy.store.statements import changed_table, in_steps, update_many, update_one
 from understudy.store.tables import TABLES
 
 _INSTANT = "CASE WHEN json_valid(b.spec) THEN json_extract(b.spec, '$.availableAt') END"
@@ -121,11 +121,9 @@ class SqliteTransaction(RowQueries):
             here += super().load_many(noun, [key for key in keys if key not in known])
         return here
 
-    def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
-        nouns = super()._nouns(noun, found)
-        if len(found) <= READ_MAX and self._known.of(noun) is not None:  # not what was read with a stand-in
-            self._known.keep(noun, [read for read, row in zip(nouns, found, strict=False) if astuple(read) == row])
-        return nouns
+    def _has_read(self, noun: type[Struct], rows: Sequence[Struct]) -> None:
+        if len(rows) <= READ_MAX:
+            self._known.keep(noun, rows)
 
     def _save(self, noun: type[Struct], rows: Sequence[Struct]) -> None:
         """Of rows that are known, only what has changed: SQLite writes each index whose columns a statement names."""
@@ -138,9 +136,8 @@ class SqliteTransaction(RowQueries):
         before = {key: known[key] for key in unique if key in known}  # before any row makes room for another
         strange = [row for key, row in unique.items() if key not in before]
         super()._save(noun, strange)
-        here = [key for key, was in before.items() if unique[key] is not was]
-        if here:
-            self._update(noun, [before[key] for key in here], [unique[key] for key in here])
+        for was, now in self._known.changed_alike(noun, before, unique):
+            self._update(noun, was, now)
         if not table.fixed:  # else an upsert may have left an old value, and the row is known once it is read
             self._known.keep(noun, strange)
 
@@ -174,8 +171,8 @@ class SqliteTransaction(RowQueries):
         self._known.drop(noun, keys)
 
     def _change_by_name(self, statement: str, values: dict[str, int]) -> int:
-        """Whichever rows that concerns, none of them is known any more."""
-        self._known.clear()
+        """Whichever rows of its table that concerns, none of them is known any more."""
+        self._known.forget(changed_table(statement))
         return super()._change_by_name(statement, values)
 
     # ---- the event log

@@ -99,6 +99,11 @@ def _places(values: int, rows: int) -> str:
     return "), (".join([", ".join("?" * values)] * rows)
 
 
+def changed_table(statement: str) -> str:
+    """The table whose rows an UPDATE or a DELETE changes."""
+    return statement.removeprefix("DELETE FROM ").removeprefix("UPDATE ").split(maxsplit=1)[0]
+
+
 def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
     """The rows in parts whose lengths are powers of two, for few different statements; each is one step of SQLite.
 

@@ -121,6 +121,7 @@ TABLES: dict[type[Struct], Table] = {
         Table("store_copy", StoreCopy),
     )
 }
+KEY_OF = {noun: table.key_of for noun, table in TABLES.items()}
 # Who may save what in a batch that runs beside those of other hubs (docs/adr/0015-beside-or-alone.md).
 LOCKED: tuple[type[Struct], ...] = (Daemon, Task)  # locked when they are loaded, in this order
 OWNERS: dict[

@@ -152,7 +152,7 @@ class FailureBody(Struct, rename={"class_": "class"}, frozen=True):
     final: bool = False
 
 
-class ResultBody(Struct, rename="camel", frozen=True):
+class ResultBody(Struct, rename="camel", frozen=True, gc=False):
     """The result of a run. Legacy daemons send `status` instead of `success` (docs/contract.md, section 2)."""
 
     allows_nul: ClassVar[tuple[str, ...]] = ("output", "error")

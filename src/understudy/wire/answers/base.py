@@ -14,8 +14,11 @@ No = Annotated[bool, Meta(extra_json_schema={"const": False})]
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]  # UTC, to the millisecond
 
 
-class Answer(Struct, rename="camel", frozen=True):
-    """The answer of an operation or a view, or a part of it; the only place where names are in camelCase."""
+class Answer(Struct, rename="camel", frozen=True, gc=False):
+    """The answer of an operation or a view, or a part of it; the only place where names are in camelCase.
+
+    A tree, so the garbage collector need not follow it (`gc`).
+    """
 
 
 class ErrorAnswer(Answer, frozen=True):

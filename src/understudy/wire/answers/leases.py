@@ -60,13 +60,13 @@ def lease_json(task: Task, now: Now) -> LeaseJson:
 def granted_lease_json(task: Task, now: Now) -> GrantedLease:
     """The lease that a claim got, now or when it was sent before."""
     left_sec = UNSET if task.is_legacy else (task.expires_h - now.h) / 1000
-    return GrantedLease(*[*_fields(task, now), left_sec])
+    return GrantedLease(*(*_fields(task, now), left_sec))
 
 
-def _fields(task: Task, now: Now) -> list[Any]:
+def _fields(task: Task, now: Now) -> tuple[Any, ...]:
     """The fields of a `LeaseJson`, in their order."""
     expires_at = iso(at_wall(now, task.expires_h))
-    common = [task.worker_id, iso(task.claimed_at), expires_at, instant_if_any(task.renewed_at)]
+    times = task.worker_id, iso(task.claimed_at), expires_at, instant_if_any(task.renewed_at)
     if task.is_legacy:
-        return [*common, UNSET, UNSET, UNSET, UNSET]
-    return [*common, task.token, task.attempts + task.losses + 1, task.lease_on_loss, task.duration_ms / 1000]
+        return *times, UNSET, UNSET, UNSET, UNSET
+    return *times, task.token, task.attempts + task.losses + 1, task.lease_on_loss, task.duration_ms / 1000
