@@ -21,11 +21,13 @@ from tests.project.tree import ROOT
 from understudy.api import past_asgi
 from understudy.api.app import ENDPOINTS, PAST_ASGI, endpoint_named
 from understudy.api.endpoint import Request
-from understudy.api.endpoint_app import PAST_ASGI_BYTES_MAX, WAITS, EndpointApp
+from understudy.api.endpoint_app import PAST_ASGI_BYTES_MAX, EndpointApp
 from understudy.api.past_asgi import UVICORN_READ, PastAsgiProtocol, protocol_beside
 from understudy.api.protocol import BODY_WITHIN_S, HEAD_WITHIN_S, LimitedProtocol
 from understudy.api.reader_watch import ANSWER_WITHIN_S
 from understudy.api.respond import Response, response_of
+from understudy.hub.claims import NothingYet
+from understudy.wire.answers.claims import NoTasks
 from understudy.wire.limits import BODY_BYTES_MAX
 
 BEAT = b'{"daemonId":"mini","machineId":"m1","bootId":"b1","seq":%d,"capacity":2,"provides":["machine"],"running":[]}'
@@ -65,7 +67,10 @@ CASES = {
     "a claim": Case((post(CLAIM, b'{"workerId":"w","provides":["machine"]}'),), past=True),
     "a claim without a body": Case((post(CLAIM, b""),), past=True),
     "a claim that does not wait": Case((post(CLAIM, b'{"workerId":"w","waitSec":0}'),), past=True),
-    "a claim that may wait": Case((post(CLAIM, b'{"workerId":"w","provides":["machine"],"waitSec":1}'),), past=False),
+    "a claim that may wait": Case((post(CLAIM, b'{"workerId":"w","provides":["machine"],"waitSec":9}'),), past=True),
+    "a claim that waits in vain": Case(
+        (post(CLAIM, b'{"workerId":"w","provides":["other"],"waitSec":0.01,"max":3}'),), past=True
+    ),
     "a wrong claim": Case((post(CLAIM, b'{"waitSec":"soon"}'),), past=True),
     "a task": Case((post(QUEUE, NEW),), past=True),
     "a task that was there": Case((post(QUEUE, b'{"id":"t1","content":"do t1"}'),), past=True),
@@ -125,11 +130,9 @@ class Watched(PastAsgiProtocol):
 
     past: ClassVar[list[bytes]] = []
 
-    def _is_asked(self, request: Request) -> bool:
-        is_asked = super()._is_asked(request)
-        if is_asked:
-            self.past.append(request.body)
-        return is_asked
+    def _ask(self, request: Request) -> None:
+        self.past.append(request.body)
+        super()._ask(request)
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +242,7 @@ class OneEndpoint:
     def __init__(self) -> None:
         self.asked: list[bytes] = []
         self.by_asgi = 0
-        self.answer: Response | None = None  # at once; `WAITS`: only ASGI can
+        self.answer: Response | None = None  # at once
         self.reply: Any = None  # who waits for the hub's answer
 
     async def __call__(self, _: Any, __: Any, ___: Any) -> None:
@@ -436,12 +439,48 @@ def test_requests_ahead_of_an_answer_and_unread_answers_are_for_asgi(app: OneEnd
     assert app.asked == [b"{}"] * 2, "no answer is made while the one before is not read"
 
 
-def test_what_only_asgi_can_answer_gets_the_whole_request(app: OneEndpoint, line: VirtualLine) -> None:
-    app.answer = WAITS
-    line.protocol.data_received(ONE)
-    assert isinstance(line.protocol.cycle, httptools_impl.RequestResponseCycle)
-    assert (bytes(line.protocol.cycle.body), line.protocol.cycle.more_body) == (b"{}", False)
-    assert line.protocol.cycle.scope["method"] == "POST"
+NONE_YET = NothingYet(NoTasks(success=False, message="none", pending=0), frozenset(), is_barred=False)
+
+
+def test_a_claim_that_must_wait_begins_anew_by_asgi_with_the_whole_request(app: OneEndpoint, line: VirtualLine) -> None:
+    line.send(ONE)
+    app.reply.set_result(NONE_YET)
+    newest = line.protocol.cycle
+    assert isinstance(newest, httptools_impl.RequestResponseCycle)
+    assert (bytes(newest.body), newest.more_body, newest.keep_alive) == (b"{}", False, True)
+    assert (newest.scope["method"], newest.scope["path"]) == ("POST", "/one")
+    assert line.transport.written == []
+    line.loop.pass_time(1000)
+    assert line.ended == "", "it waits"
+    newest.response_complete = True
+    line.protocol.on_response_complete()
+    line.send(ONE)
+    assert app.asked == [b"{}"] * 2, "the next one comes past ASGI again"
+
+
+@pytest.mark.parametrize("ahead", [ONE, ONE[:5], ONE[:-1]])
+def test_a_claim_with_a_request_behind_it_does_not_wait(app: OneEndpoint, line: VirtualLine, ahead: bytes) -> None:
+    line.send(ONE)
+    line.send(ahead)
+    app.reply.set_result(NONE_YET)
+    assert len(line.transport.written) == 1
+
+
+def test_a_claim_does_not_wait_while_its_hub_stops(app: OneEndpoint, line: VirtualLine) -> None:
+    line.send(ONE)
+    line.crowd.is_ending = True
+    line.protocol.shutdown()
+    app.reply.set_result(NONE_YET)
+    assert b"connection: close\r\n" in line.transport.written[0]
+    assert line.ended == "closed"
+
+
+def test_a_claim_whose_client_is_gone_does_not_wait(app: OneEndpoint, line: VirtualLine) -> None:
+    line.send(ONE)
+    line.protocol.connection_lost(None)
+    app.reply.set_result(NONE_YET)
+    assert line.transport.written == []
+    assert not isinstance(line.protocol.cycle, httptools_impl.RequestResponseCycle)
 
 
 # ---- what it stands on

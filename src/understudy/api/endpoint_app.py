@@ -25,12 +25,11 @@ from understudy.api.respond import (
 )
 from understudy.api.streams import stream_events
 from understudy.errors import ForbiddenError, UnauthorizedError, UnderstudyError
-from understudy.hub.claims import ClaimTasks
+from understudy.hub.claims import ClaimTasks, NothingYet
 from understudy.hub.keys import Caller, KeyChange
 from understudy.hub.operation import Operation
 
 UNAVAILABLE_STATUS = 503
-WAITS = Response(0, b"")  # stands for a request that is a long poll
 PAST_ASGI_BYTES_MAX = 4 << 10  # of a body, which waits beside its connection and is not counted: 48 MiB for all
 BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
 
@@ -86,24 +85,18 @@ class EndpointApp:
             return None
 
     def ask(self, request: Request, recipient: Recipient) -> Response | None:
-        """Ask a whole request of the hub, which answers to `recipient`; its answer, if it has one already.
-
-        `WAITS` for a long poll: it is not asked, and ASGI must answer it.
-        """
+        """Ask a whole request of the hub, which answers to `recipient`; its answer, if it has one already."""
         try:
-            operation = self._operation(request)
-            if _waits(operation):
-                return WAITS
             assert self._ask_hub is not None
-            self._ask_hub(operation, recipient)
+            self._ask_hub(self._operation(request), recipient)
         except Exception as trouble:  # noqa: BLE001 - the outermost place of a request
             return self._trouble(trouble)
         return None
 
     def answered(self, answer: Any) -> Response:
-        """The response to what was asked, once the hub has decided."""
+        """The response once the hub has decided; to a claim that would wait: that there is nothing."""
         try:
-            return self._response(answer)
+            return self._response(answer.answer if isinstance(answer, NothingYet) else answer)
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
             return self._trouble(bug)
 

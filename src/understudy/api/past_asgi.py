@@ -2,7 +2,8 @@
 
 Whole requests to a few endpoints (`PAST_ASGI` in `app.py`) that show a valid key, ask for nothing else of HTTP, and
 come when the one before is answered. Every other request takes the ASGI way: chunks, `Expect`, HTTP/1.0, a last
-request, requests sent ahead, long polls, wrong keys. A request is admitted at the end of its head, as on that way.
+request, requests sent ahead, wrong keys. A request is admitted at the end of its head, as on that way. A claim that
+may wait is asked once here: if there is nothing yet, it begins anew on the ASGI way, and waits there.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 
 from understudy.api.connections import Connections
 from understudy.api.endpoint import Request
-from understudy.api.endpoint_app import WAITS, EndpointApp
+from understudy.api.endpoint_app import EndpointApp
 from understudy.api.protocol import LimitedProtocol
 from understudy.api.respond import JSON_TYPE, Response
+from understudy.hub.claims import NothingYet
 
 UVICORN_READ = "0.54.0"  # whose insides this stands on; beside any other version every request takes the ASGI way
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -65,24 +67,33 @@ class PastAsgiProtocol(LimitedProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._request is None or not self._is_asked(self._request):
+        if self._request is None:
             super().on_message_complete()
+        else:
+            self._ask(self._request)
 
-    def _is_asked(self, request: Request) -> bool:
-        """Ask it of the hub; False if it is for ASGI after all, which gets all that has come."""
+    def _ask(self, request: Request) -> None:
+        """Ask it of the hub."""
         self._request = None
-        cycle: Any = _Cycle(self, self._endpoint, keep_alive=not self.crowd.is_ending)
+        cycle: Any = _Cycle(self, self._endpoint, request.body, keep_alive=not self.crowd.is_ending)
         refused = self._endpoint.ask(request, cycle)
-        if refused is WAITS:
-            super()._begin()
-            super().on_body(request.body)
-            return False
         self._in_body = False
         self._stop_timer()
         self.cycle = self._running = cycle
         self._is_over = not cycle.keep_alive
         if refused is not None:  # in the next turn of the loop: requests behind it wait, others come first
             self.loop.call_soon(cycle.send, refused)
+
+    def goes_on_by_asgi(self, cycle: _Cycle, body: bytes) -> bool:
+        """Begin a request anew on the ASGI way; False if the next one has begun, or the hub is stopping."""
+        newest: Any = self.cycle
+        if newest is not cycle or self._in_head or self.crowd.is_ending or self.transport.is_closing():
+            return False
+        cycle.response_complete = True
+        super()._begin()
+        self._in_body = True
+        super().on_body(body)
+        super().on_message_complete()
         return True
 
     # ---- between two requests: one timer for all of them, instead of a new one after each answer
@@ -149,12 +160,13 @@ _HEADS = _Heads()
 class _Cycle:
     """Stands where uvicorn's own class for a request and its answer stands, and is what the hub answers to."""
 
-    __slots__ = ("_endpoint", "_line", "disconnected", "keep_alive", "response_complete", "response_started")
+    __slots__ = ("_body", "_endpoint", "_line", "disconnected", "keep_alive", "response_complete", "response_started")
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, line: PastAsgiProtocol, endpoint: EndpointApp, *, keep_alive: bool) -> None:
+    def __init__(self, line: PastAsgiProtocol, endpoint: EndpointApp, body: bytes, *, keep_alive: bool) -> None:
         self._line: PastAsgiProtocol | None = line
         self._endpoint = endpoint
+        self._body = body
         self.keep_alive = keep_alive
         self.disconnected = self.response_started = self.response_complete = False
 
@@ -164,7 +176,11 @@ class _Cycle:
 
     def set_result(self, answer: Any) -> None:
         """The hub has decided."""
-        self.send(self._endpoint.answered(answer))
+        line = self._line
+        if isinstance(answer, NothingYet) and line is not None and line.goes_on_by_asgi(self, self._body):
+            self._line = None
+        else:
+            self.send(self._endpoint.answered(answer))
 
     def set_exception(self, trouble: BaseException) -> None:
         """The hub has refused, or has failed."""
