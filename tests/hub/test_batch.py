@@ -278,6 +278,22 @@ def test_many_short_stalls_of_the_hub_postpone_an_alarm_by_one_grace_only(hub: B
     assert len(hub.events("daemon.late")) == 1
 
 
+def test_who_was_heard_just_before_a_gap_has_its_grace_after_it(hub: Bench) -> None:
+    """The last instant heard is written twice a second: hearing time resumes before the last word."""
+    silent_daemon(hub)
+    hub.clock.advance(1_000)
+    hub.ask(RingAlarm())  # writes it
+    hub.clock.advance(300)
+    silent_daemon(hub)
+    hub.clock.advance(60_000)
+    hub.ask(RingAlarm())
+    assert hub.events("hub.gap")
+    hub.pass_time(299_000)
+    assert not hub.events("daemon.late")
+    hub.pass_time(3_000)
+    assert len(hub.events("daemon.late")) == 1
+
+
 def test_settings_of_a_sleeping_daemon_leave_it_watched(hub: Bench) -> None:
     silent_daemon(hub, interval_sec=10)
     windows = [SleepWindow("00:00", "23:59")]

@@ -34,6 +34,7 @@ from understudy.hub.beside import MustBeAloneError, refuse_hearing, refuse_stran
 from understudy.hub.bounds import DAEMONS_MAX
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import outbox_rows
+from understudy.hub.signs_of_life import date_back
 from understudy.hub.unjudged import tell_unreadable
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.ids import IdMaker
@@ -237,9 +238,11 @@ class Engine:
             work.apply(Decision(save=(heard,)))
         if not alone:
             refuse_hearing(hearing, heard)
+        elif heard.resumed_h != hearing.resumed_h:
+            date_back(tx, work, heard.resumed_h)
         moved_ms = counted.moved_ms - before.moved_ms if before is not None else unbooked_ms  # whichever hub moved them
-        after = Clocks(clocks.wall, clocks.mono, counted.moved_ms)
-        return after, moved_ms, unsure_ms(before, clocks, hearing, moved_ms)
+        unsure = unsure_ms(before, clocks, hearing, moved_ms)
+        return Clocks(clocks.wall, clocks.mono, counted.moved_ms), moved_ms, unsure
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
@@ -281,7 +284,9 @@ class Engine:
             _nearest(_deadlines_h(work)),
             _nearest(task.available_at for task in tasks if _is_delayed(task)),
             now,
-            _channels(work.changed(Notice)) if self.policy.routes.channels else (),
+            tuple(
+                {n.channel for n in work.changed(Notice) if n.state == "waiting"} if self.policy.routes.channels else ()
+            ),
             tuple(attempt.outcome for attempt in work.changed(Attempt) if attempt.outcome),
         )
 
@@ -366,10 +371,6 @@ def _deadlines_h(work: WorkingSet) -> Iterator[int]:
         yield directive.expires_h
     for daemon in work.changed(Daemon):
         yield daemon.deadline_h
-
-
-def _channels(notices: Sequence[Notice]) -> tuple[str, ...]:
-    return tuple({notice.channel for notice in notices if notice.state == "waiting"})
 
 
 def _is_delayed(task: Task) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from understudy.coordinator import health
-from understudy.coordinator.changes import Draft
+from understudy.coordinator.changes import Decision, Draft
+from understudy.coordinator.hearing import WRITE_EVERY_MS
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
+from understudy.hub.bounds import DAEMONS_MAX
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.base import Transaction
+from understudy.store.queries import SEEN_IN
 
 DAEMON_BYTES = 32 << 10  # of a daemon's rows, at most
 
@@ -50,6 +56,17 @@ def touch(work: WorkingSet, worker_id: str, now: Now) -> Draft:
     if seen is not None:
         draft.take(seen)
     return draft
+
+
+def date_back(tx: Transaction, work: WorkingSet, resumed_h: int) -> None:
+    """Let no sign of life from before a gap count as one after it: its daemon would have no grace.
+
+    Hearing time resumes where it was last written, which may be half a second before the last sign of life. A later
+    instant is none: it is the end of an absence that was announced.
+    """
+    for found in tx.find(SEEN_IN, resumed_h, resumed_h + WRITE_EVERY_MS, limit=DAEMONS_MAX):
+        daemon = work.rows[Daemon].get(found.id) or found
+        work.apply(Decision(save=(replace(daemon, last_seen_h=resumed_h),)))
 
 
 def incident_of(work: WorkingSet, daemon: Daemon | None) -> Incident | None:

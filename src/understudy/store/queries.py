@@ -72,6 +72,7 @@ EVIDENCE_OF = Query(Evidence, "task_id = ?", "at DESC, id")
 AILING = tuple(  # the worst first
     Query(Daemon, f"state <> 'healthy' AND state = '{state}'", "id") for state in ("down", "stuck", "late")
 )
+SEEN_IN = Query(Daemon, "last_seen_h > ? AND last_seen_h <= ?", "id")
 SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current again
 OPEN_DIRECTIVES = Query(Directive, "ended_at = 0 AND daemon_id IN ?", "asked_at, id")
 DIRECTIVES_OF = Query(Directive, "daemon_id = ?", "asked_at DESC, id DESC")
