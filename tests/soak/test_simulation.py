@@ -11,7 +11,7 @@ from understudy.simulation.scenario import play
 pytestmark = pytest.mark.soak
 
 SEEDS = 1_000
-HUNT_SEEDS = 600
+HUNT_SEEDS = 1_000
 
 
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, 100))
