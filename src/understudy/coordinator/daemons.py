@@ -117,3 +117,8 @@ def _steered(
         return after
     events = (replace(event, fields=event.fields | {"closedIncidentId": incident.id}) for event in after.events)
     return replace(after, save=(*after.save, health.closed(incident, daemon, now)), events=tuple(events))
+
+
+def dated_back(daemon: Daemon, resumed_h: int) -> Change[Daemon]:
+    """A daemon that was last heard before the gap after which hearing time resumed at this instant."""
+    return Change(replace(daemon, last_seen_h=resumed_h))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from understudy.coordinator import health
-from understudy.coordinator.changes import Decision, Draft
+from understudy.coordinator import daemons, health
+from understudy.coordinator.changes import Draft
 from understudy.coordinator.hearing import WRITE_EVERY_MS
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
@@ -66,7 +64,7 @@ def date_back(tx: Transaction, work: WorkingSet, resumed_h: int) -> None:
     """
     for found in tx.find(SEEN_IN, resumed_h, resumed_h + WRITE_EVERY_MS, limit=DAEMONS_MAX):
         daemon = work.rows[Daemon].get(found.id) or found
-        work.apply(Decision(save=(replace(daemon, last_seen_h=resumed_h),)))
+        work.apply(daemons.dated_back(daemon, resumed_h).decision(None))
 
 
 def incident_of(work: WorkingSet, daemon: Daemon | None) -> Incident | None:
