@@ -24,7 +24,7 @@ from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import WorkingSet
 from understudy.ids import IdMaker
 from understudy.runtime.hub import writer
-from understudy.runtime.hub.writer import CPU_MS_MAX, FAST_COMMIT_MS, HELD_MS_MAX, SLOW_FOR_MS, Writer
+from understudy.runtime.hub.writer import CPU_MS_MAX, FAST_COMMIT_MS, HELD_MS_MAX, SLOW_FOR_MS, WIDER_MAX, Writer
 from understudy.store.sqlite import SqliteStore
 
 
@@ -225,6 +225,21 @@ def test_a_batch_is_filled_by_weight() -> None:
     stand.ask_together(*asked)
     assert [len(batch.answers) for batch in stand.batches] == [2, 2, 1]
     assert {name for one in asked for name in one.threads} == {"hubs"}
+
+
+@pytest.mark.parametrize(
+    ("decided_ms", "took_ms", "width"),
+    [(7, 1, 1), (7, 4, 2), (7, 20, 3), (1, 20, WIDER_MAX), (7, 0, 1), (30, 200, 1), (60, 6_000, 1), (0, 3, WIDER_MAX)],
+)
+def test_the_slower_the_disk_the_wider_the_next_batch_as_far_as_the_loop_can_decide_it(
+    decided_ms: int, took_ms: int, width: int
+) -> None:
+    each = BATCH_MAX // 4
+    stand.commit_lasts_ms = took_ms
+    stand.ask_together(*(Save(f"first {n}", each, decided_ms if n == 0 else 0) for n in range(4)))
+    stand.commit_lasts_ms = 0
+    stand.ask_together(*(Save(f"then {n}", each) for n in range(20)))
+    assert [len(batch.answers) for batch in stand.batches[:2]] == [4, 4 * width]
 
 
 @pytest.mark.parametrize(("lasts_ms", "cpu_ms"), [(HELD_MS_MAX + 1, 0), (CPU_MS_MAX + 1, CPU_MS_MAX + 1)])

@@ -44,6 +44,7 @@ QUEUED_MAX = 10_000
 CPU_MS_MAX, HELD_MS_MAX = 50, 500  # of one batch on the loop; beyond that the next ones are run in the thread
 SLOW_FOR_MS = 10_000
 FAST_COMMIT_MS = 5  # the last batch took less, from its beginning to its answers
+WIDER_MAX = 4  # times a batch is wider than usual, at most
 GATHER_MS_MAX = 10  # and never longer than half a COMMIT; PostgreSQL's commit_delay is advised to be the same half
 STOP_WITHIN_S = 30
 _Reply = Any  # a `Recipient` (an asyncio future, a connection) or a thread's future
@@ -79,6 +80,7 @@ class Writer:
         self._is_busy = False  # a batch is under way, or about to be
         self._idle: asyncio.Future[None] | None = None  # what a stop waits for
         self._slow_until_ms = 0
+        self._weight_max = BATCH_MAX  # of the next batch
         self._last_size = 1
         self._expected = 1  # so many will have asked when all who were answered are back
         self._expected_until_ms = 0
@@ -191,7 +193,7 @@ class Writer:
         if not batch.operations:
             self._go_on()
             return
-        if batch.weight <= BATCH_MAX and batch.started_ms >= self._slow_until_ms:
+        if batch.weight <= self._weight_max and batch.started_ms >= self._slow_until_ms:
             began_s = thread_time()
             batch.prepared = self.engine.prepare(batch.operations)
             batch.decided_ms = self.engine.clock.mono_ms()
@@ -216,7 +218,7 @@ class Writer:
     def _next_batch(self) -> _Batch:
         """The oldest requests, up to a weight; a heavier one is alone."""
         batch = _Batch([], [], 0, self.engine.clock.mono_ms())
-        while self._asked and (not batch.operations or batch.weight + self._asked[0][0].weight <= BATCH_MAX):
+        while self._asked and (not batch.operations or batch.weight + self._asked[0][0].weight <= self._weight_max):
             operation, reply = self._asked.popleft()
             if isinstance(reply, Future) and not reply.set_running_or_notify_cancel():
                 continue  # the thread that asked has given up
@@ -242,6 +244,7 @@ class Writer:
     def _expect(self, batch: _Batch, now_ms: int) -> None:
         """Those who are answered now may soon ask again."""
         took_ms = now_ms - batch.decided_ms if batch.prepared is not None else 0
+        self._weight_max = BATCH_MAX * _width(batch, took_ms)
         self._expected = min(len(self._asked) + len(batch.operations), BATCH_MAX)
         self._expected_until_ms = now_ms + min((took_ms + 1) // 2, GATHER_MS_MAX)
 
@@ -291,3 +294,12 @@ class Writer:
         except Exception as bug:  # noqa: BLE001 - the writer must outlive any bug; the edge answers 500
             batch.failure = bug
             self._on_bug(bug)
+
+
+def _width(batch: _Batch, took_ms: int) -> int:
+    """How many times wider the next batch may be: more share a COMMIT that takes long beside what is decided for it.
+
+    No wider than the loop can decide in half of what is too long.
+    """
+    full_ms = max((batch.decided_ms - batch.started_ms) * BATCH_MAX // max(batch.weight, 1), 1)
+    return max(min(1 + 2 * took_ms // full_ms, CPU_MS_MAX // (2 * full_ms), WIDER_MAX), 1) if took_ms else 1
