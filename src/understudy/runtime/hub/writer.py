@@ -297,9 +297,9 @@ class Writer:
 
 
 def _width(batch: _Batch, took_ms: int) -> int:
-    """How many times wider the next batch may be: more share a COMMIT that takes long beside what is decided for it.
+    """The width of the next batch, in usual ones: the slower a COMMIT beside the decisions, the more share it.
 
-    No wider than the loop can decide in half of what is too long.
+    It is no wider than the loop can decide in half of `CPU_MS_MAX`.
     """
     full_ms = max((batch.decided_ms - batch.started_ms) * BATCH_MAX // max(batch.weight, 1), 1)
     return max(min(1 + 2 * took_ms // full_ms, CPU_MS_MAX // (2 * full_ms), WIDER_MAX), 1) if took_ms else 1
