@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 
+from tests.fakes.whole_request import read_whole
+
 
 def raw_server(*answers: bytes, piece: int = 0) -> tuple[str, threading.Thread]:
     """Answers each connection with the next bytes, all at once or a piece every 0.02 s, and closes it."""
@@ -17,7 +19,7 @@ def raw_server(*answers: bytes, piece: int = 0) -> tuple[str, threading.Thread]:
             for answer in answers:
                 connection, _ = server.accept()
                 with connection, contextlib.suppress(ConnectionError):
-                    connection.recv(65_536)
+                    read_whole(connection)
                     for at in range(0, len(answer), piece or len(answer) or 1):
                         time.sleep(0.02 if piece else 0)
                         connection.sendall(answer[at : at + (piece or len(answer))])

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tests.fakes.server import Answer, FakeServer, Received
 from tests.fakes.smtp import FakeSmtp
+from tests.fakes.whole_request import read_whole
 from tests.waiting import allowed_s
 from understudy.notify import email
 from understudy.notify.base import ChannelSettings, Later, Message, Refused
@@ -29,7 +30,7 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
     """A web server that speaks as `talk` does, once a connection."""
 
     def answer(connection: socket.socket) -> None:
-        connection.recv(65_536)
+        read_whole(connection)
         talk(connection)
 
     with listening(answer) as port:
