@@ -433,9 +433,9 @@ def test_a_connection_that_cannot_be_rolled_back_is_used_no_more(store: Postgres
         assert ids(store) == []
         with pytest.raises(ZeroDivisionError):
             store.transaction(fail)
-    reader = store._readers.get()
+    reader = store._readers.pop()
     forget(reader)
-    store._readers.put(reader)
+    store._readers.append(reader)
     forget(store._writers[0])
     for task_id in ("a", "b"):
         with pytest.raises(ZeroDivisionError):

@@ -165,20 +165,22 @@ def test_a_server_that_takes_a_connection_and_then_says_nothing_is_not_waited_fo
 def test_a_read_ends_when_its_server_is_given_up(
     monkeypatch: pytest.MonkeyPatch, postgres_server: Server, postgres_url: str
 ) -> None:
+    database = postgres_url.partition("?")[0].rpartition("/")[2]
     with closing(PostgresStore(postgres_url)) as store:
         store.transaction(lambda _: None)  # the writer's connection is there
         read = threading.Thread(target=lambda: failed.append(_failure(store)))
         failed: list[str] = []
         read.start()
-        eventually(lambda: store._lent, what="a read under way")
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'"
+        eventually(lambda: postgres_server.ask(asked, database) == [(1,)], what="a read under way")
         with monkeypatch.context() as other:
-            other.setattr(store._hosts, "is_best", lambda _: False)
+            other.setattr(Hosts, "is_best", lambda *_: False)
             other.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.1)
             with pytest.raises(StoreDownError, match="no answer"):
                 store.transaction(lambda tx: tx._fetch("SELECT 1 FROM pg_sleep(600)"))  # type: ignore[attr-defined]
             read.join(60)
         assert failed
-    postgres_server.cut(postgres_url.partition("?")[0].rpartition("/")[2])  # it sleeps on
+    postgres_server.cut(database)  # it sleeps on
 
 
 def _failure(store: PostgresStore) -> str:
@@ -210,7 +212,7 @@ def test_of_two_hosts_the_dead_one_is_asked_once(postgres_server: Server, postgr
     options = {"host": f"{folder}/gone,{folder}", "port": 5432, "target_session_attrs": "read-write"}
     with closing(PostgresStore(f"{place}?{urlencode(options)}")) as store:
         store.transaction(lambda tx: tx.save_many([queued("kept")]))
-        assert store._hosts._places[0].count("gone") == 0
+        assert store._links._hosts._places[0].count("gone") == 0
 
 
 WARN_AT_COMMIT = """

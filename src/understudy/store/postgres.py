@@ -12,9 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import psycopg
@@ -23,7 +21,7 @@ from psycopg import errors
 from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.postgres_fronts import Fronts
-from understudy.store.postgres_hosts import Hosts
+from understudy.store.postgres_links import Links, drop
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction
 from understudy.store.postgres_schema import migrate, misfit
@@ -89,17 +87,14 @@ class PostgresStore:
         may_be_standby: bool = False,
         writers: int = WRITERS_MAX,
     ) -> None:
-        self._hosts = Hosts(address(url, name), partial(PostgresConnection, may_be_standby=may_be_standby))
+        self._links = Links(address(url, name), partial(PostgresConnection, may_be_standby=may_be_standby))
         self._own_clock = own_clock
         self._before_commit = before_commit  # a fail point for crash tests
         self._unreadable = Unreadable()
         self._writers_max = writers
         self._writing = threading.BoundedSemaphore(writers)
-        self._writers: deque[PostgresConnection] = deque()  # that nobody writes with now
-        self._forgotten = 0  # how often all connections were to be made anew
-        self._readers: SimpleQueue[PostgresConnection] = SimpleQueue()
-        self._lent: set[PostgresConnection] = set()  # readers in use
-        self._is_closed = False
+        self._writers = self._links.pool()  # that nobody writes with now
+        self._readers = self._links.pool()
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._last_room = LastRoom()
         self._fronts = Fronts(lambda: self._read(lambda tx: tx.all_fronts(), 0, None))
@@ -115,7 +110,7 @@ class PostgresStore:
 
     def _opened(self) -> PostgresConnection:
         try:
-            link = self._hosts.opened()
+            link = self._links.opened()
         except psycopg.Error as error:
             raise failure(error, None) from error
         if self._is_unprepared:
@@ -132,8 +127,16 @@ class PostgresStore:
             except psycopg.Error as error:
                 link.close()
                 raise failure(error, None) from error
-        link.pipeline.is_worth_waiting = None
+        is_worth_waiting = self._links.is_worth_waiting if settings is _WRITER else self._links.is_current
+        link.pipeline.is_worth_waiting = partial(is_worth_waiting, link)
         return link
+
+    def _lent(self, pool: deque[PostgresConnection], settings: dict[str, int | str]) -> tuple[PostgresConnection, bool]:
+        """A connection for one transaction, and whether it is new."""
+        link = self._links.lent(pool)
+        if link is not None:
+            return link, False
+        return self._configured(self._opened(), settings), True
 
     def _begin(
         self, link: PostgresConnection, begin: str, settings: dict[str, int | str], **more: int
@@ -170,15 +173,13 @@ class PostgresStore:
                 nth += 1
 
     def _once(self, fn: Callable[[Transaction], T], *, alone: bool) -> T:
-        link, is_fresh = self._writer()
-        forgotten = self._forgotten
+        link, is_fresh = self._lent(self._writers, _WRITER)
         try:
             return self._written(link, fn, alone=alone, is_fresh=is_fresh)
         finally:
-            if forgotten == self._forgotten and not link.is_lost and not self._is_closed:
-                self._writers.append(link)
-            else:
-                link.close()
+            if link.is_lost:
+                self._links.lost(link)
+            self._links.give_back(link, self._writers, self._writers_max)
 
     def _written(self, link: PostgresConnection, fn: Callable[[Transaction], T], *, alone: bool, is_fresh: bool) -> T:
         trips = Trips(link, self._begin_batch(link, alone=alone))
@@ -210,28 +211,6 @@ class PostgresStore:
         finally:
             self._fronts.add(tx.made)
         return answer
-
-    def _writer(self) -> tuple[PostgresConnection, bool]:
-        """A connection to write with, and whether it is new: the one used last, as its server remembers most."""
-        try:
-            return self._writers.pop(), False
-        except IndexError:
-            return self._new_writer(), True
-
-    def _new_writer(self) -> PostgresConnection:
-        """Readers are opened anew with it: theirs may be a server that was replaced."""
-        link = self._configured(self._opened(), _WRITER)
-        link.pipeline.is_worth_waiting = partial(self._is_worth_waiting, link)
-        self._drop_readers()
-        return link
-
-    def _is_worth_waiting(self, link: PostgresConnection) -> bool:
-        """True while the writer's server is there, and no newer one; reads that wait for it are ended with it."""
-        if self._hosts.is_best(link.place):
-            return True
-        for reader in list(self._lent):
-            reader.cut()
-        return False
 
     def _commit(self, link: PostgresConnection, trips: Trips) -> None:
         """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed.
@@ -275,15 +254,7 @@ class PostgresStore:
         if isinstance(error, UNPREPARED):
             self._is_unprepared = True
         if isinstance(error, (*UNPREPARED, errors.ReadOnlySqlTransaction)):
-            self._forget()
-
-    def _forget(self) -> None:
-        """Those in use are closed once that has ended."""
-        self._forgotten += 1
-        with suppress(IndexError):
-            while True:
-                self._writers.pop().close()
-        self._drop_readers()
+            self._links.forget()
 
     # ---- reads
 
@@ -293,10 +264,9 @@ class PostgresStore:
 
     def _read(self, fn: Callable[[PostgresTransaction], T], within_ms: int, fronts: Fronts | None) -> T:
         while True:
-            link, is_fresh = self._reader()
+            link, is_fresh = self._lent(self._readers, _READER)
             more = {"statement_timeout": within_ms} if within_ms else {}
             until_s = time.monotonic() + within_ms / 1000 if within_ms else 0
-            self._lent.add(link)
             trips = Trips(link, self._begin(link, _SNAPSHOT, _READER, **more), until_s, is_reading=True)
             try:
                 answer = fn(
@@ -309,41 +279,21 @@ class PostgresStore:
                 return answer
             except psycopg.Error as error:
                 if link.is_lost and not trips.count and not is_fresh:
-                    self._drop_readers()  # the server was restarted: none of them is worth a try
+                    drop(self._readers)  # the server was restarted: none of them is worth a try
                     continue
                 self._heed_reading(error, link)
                 if within_ms and isinstance(error, errors.QueryCanceled):
                     raise SlowReadError from error
                 raise failure(error, link) from error
             finally:
-                self._give_back(link)
+                self._undo(link)
+                self._links.give_back(link, self._readers, READERS_MAX)
 
     def _heed_reading(self, error: psycopg.Error, link: PostgresConnection) -> None:
         if isinstance(error, UNPREPARED):
             self._is_unprepared = True
             link.close()
-            self._drop_readers()
-
-    def _reader(self) -> tuple[PostgresConnection, bool]:
-        try:
-            return self._readers.get_nowait(), False
-        except Empty:
-            return self._configured(self._opened(), _READER), True
-
-    def _give_back(self, link: PostgresConnection) -> None:
-        self._lent.discard(link)
-        self._undo(link)
-        if link.is_lost or self._is_closed or self._readers.qsize() >= READERS_MAX:
-            link.close()
-        else:
-            self._readers.put(link)
-
-    def _drop_readers(self) -> None:
-        while True:
-            try:
-                self._readers.get_nowait().close()
-            except Empty:
-                return
+            drop(self._readers)
 
     def misfit(self) -> str:
         """The reason for which this version must not use the database any more: others may have changed its schema."""
@@ -363,12 +313,11 @@ class PostgresStore:
 
     def close(self) -> None:
         """Close every connection; one that is read from, once that has ended."""
-        self._is_closed = True
         for listener in self._listeners:
             listener.stop()
         self._sender.close()
         self._fronts.wait()
         for _ in range(self._writers_max):  # each transaction that is under way ends first
             self._writing.acquire()
-        self._forget()
+        self._links.close()
         self._writing.release(self._writers_max)

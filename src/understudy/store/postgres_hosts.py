@@ -52,9 +52,16 @@ def _host(place: str) -> Any:
 class Hosts:
     """Opens connections to the server of an address that can be written to."""
 
-    def __init__(self, conninfo: str, connect: Callable[[str], PostgresConnection] = PostgresConnection) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        connect: Callable[[str], PostgresConnection] = PostgresConnection,
+        on_move: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_move` is called when a connection goes to another server than the one before it."""
         self._places = apart(conninfo)  # the one that was taken last is the first
         self._connect = connect
+        self._on_move = on_move
         self._newest = ("", 0)
         self._has_looked = False
 
@@ -75,8 +82,11 @@ class Hosts:
                 break
         if best is None:
             raise psycopg.OperationalError("; ".join(failures))
+        has_moved = self._has_looked and best.place != self._places[0]
         self._has_looked = True
         self._places = [best.place, *(place for place in self._places if place != best.place)]
+        if has_moved:
+            self._on_move()
         return best
 
     def is_best(self, place: str) -> bool:
@@ -97,13 +107,14 @@ class Hosts:
                 failures.append(str(error))
                 continue
             cluster, timeline = history(link)
-            known = self._newest
+            known, found = self._newest, (cluster, timeline)
+            is_newer = bool(cluster) and found != known  # one that does not say is taken, and not remembered
             if link.is_lost:
                 failures.append(f"{_host(place)} was lost at once")
             elif cluster == known[0] and timeline < known[1]:
                 link.close()
                 failures.append(f"{_host(place)} is a primary of the past: another server was promoted")
             else:
-                if cluster:  # one that does not say is taken, and does not make the hub forget
-                    self._newest = (cluster, timeline)
-                yield link, self._newest != known
+                if is_newer:
+                    self._newest = found
+                yield link, is_newer

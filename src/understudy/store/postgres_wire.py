@@ -123,6 +123,7 @@ class PostgresConnection:
         """Connect. psycopg.Error where that is not possible."""
         self._may_be_standby = may_be_standby
         self.place = conninfo
+        self.generation = 0  # of its store's connections
         self.connection: Connection = psycopg.connect(
             conninfo,
             client_encoding="UTF8",  # whatever the address says: texts travel as that (`Pipeline`)
