@@ -74,6 +74,7 @@ class PlayedLink:
     def __init__(self, host: str, place: str) -> None:
         self.host = host
         self.place = place
+        self.server = place, ""
 
     def close(self) -> None:
         pass
@@ -121,13 +122,13 @@ def test_a_hub_that_starts_takes_the_newest_of_all_that_answer(monkeypatch: pyte
 
 def test_a_server_is_worth_waiting_for_until_another_one_is_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = Played(monkeypatch, a=1, b=0)
-    place = servers.hosts.opened().place
-    assert servers.hosts.is_best(place)
+    link = servers.hosts.opened()
+    assert servers.hosts.is_best(link)
     servers.timelines = {"a": 1, "b": 2}
-    assert not servers.hosts.is_best(place)
+    assert not servers.hosts.is_best(link)
     assert servers.opened() == "b"
     servers.timelines = {"a": 0, "b": 0}
-    assert not servers.hosts.is_best(servers.hosts._places[0])
+    assert not servers.hosts.is_best(link)
 
 
 def test_an_answer_is_waited_for_only_while_its_server_is_the_one_to_ask(

@@ -15,7 +15,7 @@ import pytest
 from tests.postgres import Server
 from tests.waiting import eventually
 from understudy.errors import StoreDownError
-from understudy.store import postgres_hosts, postgres_pipeline
+from understudy.store import postgres_hosts, postgres_pipeline, postgres_wire
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_wire import PostgresConnection
 
@@ -104,6 +104,21 @@ def test_whoever_still_asks_a_server_is_cut_when_a_connection_finds_the_new_one(
     with pytest.raises(StoreDownError):
         pair.store.transaction(lambda tx: (pid_of(tx), _promoted(pair), pid_of(tx)))
     assert NEW in pair.store.transaction(place_of)
+
+
+def test_a_frozen_server_is_left_when_its_name_leads_to_another_one(
+    monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    """New connections came about, so the old one was waited for until somebody ended that server."""
+    with closing(PostgresStore(postgres_url)) as store:
+        store.transaction(pid_of)
+        other = postgres_wire._GREETING.replace("pg_postmaster_start_time()", "'2026-01-01'::timestamptz")
+        monkeypatch.setattr(postgres_wire, "_GREETING", other)
+        monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 1.0)
+        with pytest.raises(StoreDownError, match="no answer"):
+            store.transaction(lambda tx: (pid_of(tx), tx._fetch("SELECT 1 FROM pg_sleep(4)")))  # type: ignore[attr-defined]
+        monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.5)
+        assert store.transaction(lambda tx: tx._fetch("SELECT 1 FROM pg_sleep(1.2)"))  # type: ignore[attr-defined]
 
 
 def test_hints_are_sent_and_heard_at_the_new_server(pair: Pair) -> None:

@@ -63,7 +63,7 @@ class Hosts:
         self._connect = connect
         self._on_move = on_move
         self._newest = ("", 0)
-        self._has_looked = False
+        self._server: tuple[str, str] | None = None  # that was taken last
 
     def opened(self, *, everywhere: bool = False) -> PostgresConnection:
         """A connection. psycopg.Error where no server takes one.
@@ -71,32 +71,34 @@ class Hosts:
         The first time, and where `everywhere` says so, all servers are asked for the newest one.
         """
         if len(self._places) == 1:
-            return self._connect(self._places[0])
+            return self._noted(self._connect(self._places[0]))
         failures: list[str] = []
         best: PostgresConnection | None = None
         for link, is_newer in self._found(failures):
             if best is not None:
                 (best if is_newer else link).close()
             best = link if best is None or is_newer else best
-            if self._has_looked and not everywhere:
+            if self._server and not everywhere:
                 break
         if best is None:
             raise psycopg.OperationalError("; ".join(failures))
-        has_moved = self._has_looked and best.place != self._places[0]
-        self._has_looked = True
         self._places = [best.place, *(place for place in self._places if place != best.place)]
-        if has_moved:
-            self._on_move()
-        return best
+        return self._noted(best)
 
-    def is_best(self, place: str) -> bool:
-        """True if a new connection comes about, and would go to this server too."""
+    def is_best(self, link: PostgresConnection) -> bool:
+        """True if a new connection comes about, and would go to the server of this one too."""
         try:
-            link = self.opened(everywhere=True)
+            other = self.opened(everywhere=True)
         except psycopg.Error:
             return False
-        link.close()
-        return link.place == place
+        other.close()
+        return other.server == link.server
+
+    def _noted(self, link: PostgresConnection) -> PostgresConnection:
+        before, self._server = self._server, link.server
+        if before not in (None, link.server):
+            self._on_move()
+        return link
 
     def _found(self, failures: list[str]) -> Iterator[tuple[PostgresConnection, bool]]:
         """Each connection that comes about, and whether its server is newer than all that were known."""

@@ -70,7 +70,7 @@ class Links:
 
     def is_worth_waiting(self, link: PostgresConnection) -> bool:
         """True while its server is there, and no newer one; otherwise that server is left at once."""
-        if not self._hosts.is_best(link.place) and self.is_current(link):
+        if not self._hosts.is_best(link) and self.is_current(link):
             self.leave()
         return self.is_current(link)
 

@@ -103,7 +103,7 @@ def address(url: str, name: str) -> str:
 
 _GREETING = (
     "SELECT pg_backend_pid(), current_setting('synchronous_commit'), current_setting('server_version_num'),"
-    " current_setting('server_encoding'), pg_is_in_recovery()"
+    " current_setting('server_encoding'), extract(epoch FROM pg_postmaster_start_time())::text, pg_is_in_recovery()"
 )
 
 
@@ -136,11 +136,12 @@ class PostgresConnection:
         self.pipeline = Pipeline(self.connection, prepares=False)
         self.pipeline.is_worth_waiting = _never  # until its user says otherwise: it must answer at once
         try:
-            pid, commits, version, self.encoding = self._greeted()
+            pid, commits, version, self.encoding, started = self._greeted()
         except BaseException:
             self.connection.close()
             raise
         self.version = int(version)
+        self.server = conninfo, started  # one name may lead to another server later
         # a pooler answers with a number of its own, and gives each transaction another connection behind it
         self.is_pooled = pid != _own_number(self.connection)
         self.commits = "on" if commits == "off" else commits  # said by us: a server that reloads must not lower it
