@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,9 @@ from tests.api.test_claims import start_polls
 from tests.api.wire import ADMIN, Stream
 from tests.fakes.webhook import FakeWebhook
 from tests.waiting import allowed_s, eventually
+from understudy.api import context
+from understudy.api.auth import WRONG_KEYS_A_MINUTE
+from understudy.api.context import LOOKS_AHEAD
 from understudy.api.event_feed import Follower
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Deployment, Policy
@@ -287,6 +291,42 @@ def test_a_key_that_is_revoked_at_one_hub_is_refused_at_all(pair: Pair) -> None:
     a.enqueue("t")
     assert "task.queued" not in stream.rest(), "and its streams are over"
     stream.close()
+
+
+def test_a_new_key_is_taken_by_a_hub_that_has_not_heard_of_it_yet(pair: Pair) -> None:
+    """Behind a load balancer the first request with it was refused, and counted as a guess."""
+    a, b = pair
+    b.thread.run(_hold(b))
+    made = a.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
+    assert b.get("/api/queue", key=made["key"]).status == 200
+    assert b.get("/metrics", key=made["key"]).status == 200
+    b.thread.run(_go_on(b))
+
+
+@pytest.mark.parametrize("pair", ["alone"], indirect=True)
+def test_keys_of_strangers_make_a_hub_look_into_the_store_only_so_often(pair: Pair) -> None:
+    a, b = pair
+    b.thread.run(_hold(b))
+    for n in range(max(LOOKS_AHEAD, WRONG_KEYS_A_MINUTE)):
+        assert b.get("/api/queue", key=f"wrong-{n}").status == 401
+    made = a.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
+    assert b.get("/api/queue", key=made["key"]).status == 429, "as one more guess"
+    b.clock.advance(1_000)
+    assert b.get("/api/queue", key=made["key"]).status == 200
+    b.thread.run(_go_on(b))
+
+
+@pytest.mark.parametrize("pair", ["alone"], indirect=True)
+def test_an_unknown_key_waits_for_no_store_that_is_frozen(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, b = pair
+    read, goes_on = b.store.read, threading.Event()
+    monkeypatch.setattr(context, "LOOK_WITHIN_S", 0.1)
+    monkeypatch.setattr(b.store, "read", lambda *given: (goes_on.wait(allowed_s(20)), read(*given))[1])
+    try:
+        assert b.get("/api/queue", key="wrong").status == 401
+        assert not goes_on.is_set()
+    finally:
+        goes_on.set()
 
 
 # ---- long polls

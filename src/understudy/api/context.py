@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from understudy.api.auth import Keys, Patience, RateLimit
@@ -10,7 +11,7 @@ from understudy.api.connections import address_of
 from understudy.api.hub import Hub
 from understudy.api.request_counts import RequestCounts
 from understudy.api.respond import INTERNAL, Response, response_of
-from understudy.errors import UnauthorizedError, UnderstudyError
+from understudy.errors import TooManyRequestsError, UnauthorizedError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.bounds import KEYS_MAX
 from understudy.hub.keys import Caller
@@ -19,6 +20,8 @@ from understudy.wire.limits import RESULT_BYTES_MAX
 
 KEY_EVENTS = "key."
 LOAD_AGAIN_S = 0.2
+LOOKS_A_S, LOOKS_AHEAD = 1, 20  # at the keys of the store for unknown ones, of all senders together
+LOOK_WITHIN_S = 1.0
 
 
 class Api:
@@ -45,6 +48,8 @@ class Api:
         self.requests = RequestCounts()
         self._loading = asyncio.Lock()
         self._reload: asyncio.Task[None] | None = None
+        self._looks = RateLimit(hub.clock, LOOKS_A_S, LOOKS_AHEAD)
+        self._look: asyncio.Task[None] | None = None
         hub.feed.elsewhere.add(self._look_at)
         hub.feed.doubts.add(self._load_again)
 
@@ -80,7 +85,7 @@ class Api:
             else:
                 return
 
-    def caller(self, scope: Any) -> Caller:
+    async def caller(self, scope: Any) -> Caller:
         """The sender of the request; UnauthorizedError, or TooManyRequestsError after too many wrong keys.
 
         A missing key is no guess, so it is not counted (docs/contract.md, section 1).
@@ -88,11 +93,32 @@ class Api:
         secret = _secret(scope)
         if not secret:
             raise UnauthorizedError
+        return await self.caller_with(secret, scope.get("client"))
+
+    async def caller_with(self, secret: str, client: Any) -> Caller:
+        """The same for a key that came in another way."""
         caller = self.keys.find(secret)
+        if caller is None and self.hub.feed.is_followed:
+            await self._look_for_new_keys()
+            caller = self.keys.find(secret)
         if caller is None:
-            self.limit.wrong_key(address_of(scope.get("client")))
+            self.limit.wrong_key(address_of(client))
         assert caller is not None
         return caller
+
+    async def _look_for_new_keys(self) -> None:
+        """Another hub may have made a key of which this one has not heard yet. All who come meanwhile share a look."""
+        if self._look is None or self._look.done():
+            try:
+                self._looks.take("")
+            except TooManyRequestsError:
+                return
+            self._look = asyncio.get_running_loop().create_task(self._load_if_possible())
+        await asyncio.wait({self._look}, timeout=LOOK_WITHIN_S)
+
+    async def _load_if_possible(self) -> None:
+        with suppress(UnderstudyError):
+            await self.load_keys()
 
     def internal_error(self, where: str, bug: BaseException) -> Response:
         """The answer to a request that met a bug of ours, which is logged; `where` is its method and path."""

@@ -51,7 +51,7 @@ class EndpointApp:
         """Answer one request by ASGI."""
         room = BodyRoom(scope.get("connection"))
         try:
-            request = self._admitted(self.api.caller(scope), scope, room)
+            request = self._admitted(await self.api.caller(scope), scope, room)
             if self.endpoint.method != "GET":
                 request.body = await read_body(scope, receive, self._body_max, room)
             if self.endpoint.follows:

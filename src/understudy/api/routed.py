@@ -104,7 +104,7 @@ class _Unknown:
             return
         error: UnderstudyError = NotFoundError()
         try:
-            self._api.caller(scope)
+            await self._api.caller(scope)
         except UnderstudyError as refused:
             error = refused
         self._api.requests.unknown[error.status] += 1

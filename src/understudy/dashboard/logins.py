@@ -98,10 +98,7 @@ async def _take_key(site: Site, asked: Asked) -> Response:
     secret = form.get("key", "").strip()
     if not secret:
         raise UnauthorizedError
-    caller = site.api.keys.find(secret)
-    if caller is None:
-        site.api.limit.wrong_key(address_of(asked.request.client))
-    assert caller is not None
+    caller = await site.api.caller_with(secret, asked.request.client)
     await site.doorman.begin_with_key(asked, caller)
     return site.see(asked, wanted)
 

@@ -39,7 +39,7 @@ class _Metrics:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one scrape."""
         try:
-            self._admit(scope)
+            await self._admit(scope)
             await self._answer(scope, send)
         except UnderstudyError as error:
             await self._api.hold(error)
@@ -47,9 +47,9 @@ class _Metrics:
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
             await send_response(send, self._api.internal_error(f"GET {PATH}", bug))
 
-    def _admit(self, scope: Any) -> None:
+    async def _admit(self, scope: Any) -> None:
         """Key, then rate limit: the first that fails answers."""
-        caller = self._api.caller(scope)
+        caller = await self._api.caller(scope)
         BodyRoom(scope.get("connection")).establish(caller.key_id)
         if not caller.may(SCOPE):
             raise ForbiddenError(code="scope")
