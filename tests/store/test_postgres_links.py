@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import psutil
+import psycopg
 import pytest
 
 from tests.postgres import Server
@@ -17,6 +19,7 @@ from tests.waiting import eventually
 from understudy.errors import StoreDownError
 from understudy.store import postgres_hosts, postgres_pipeline, postgres_wire
 from understudy.store.postgres import PostgresStore
+from understudy.store.postgres_links import Links
 from understudy.store.postgres_wire import PostgresConnection
 
 NEW = "promoted"
@@ -119,6 +122,20 @@ def test_a_frozen_server_is_left_when_its_name_leads_to_another_one(
             store.transaction(lambda tx: (pid_of(tx), tx._fetch("SELECT 1 FROM pg_sleep(4)")))  # type: ignore[attr-defined]
         monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.5)
         assert store.transaction(lambda tx: tx._fetch("SELECT 1 FROM pg_sleep(1.2)"))  # type: ignore[attr-defined]
+
+
+def test_an_address_that_leads_to_two_servers_by_turns_is_refused(postgres_url: str) -> None:
+    starts = count()
+
+    def connect(conninfo: str) -> PostgresConnection:
+        link = PostgresConnection(conninfo)
+        link.server = conninfo, str(next(starts) % 2)
+        return link
+
+    links = Links(postgres_url, connect)
+    links.opened().close()
+    with pytest.raises(psycopg.OperationalError, match="to another one then"):
+        links.opened()
 
 
 def test_hints_are_sent_and_heard_at_the_new_server(pair: Pair) -> None:

@@ -11,8 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from weakref import WeakSet
 
+import psycopg
+
 from understudy.store.postgres_hosts import Hosts
 from understudy.store.postgres_wire import PostgresConnection
+
+TRIES_MAX = 5  # for a connection, while the others are given up
 
 
 class Links:
@@ -28,7 +32,7 @@ class Links:
 
     def opened(self) -> PostgresConnection:
         """A new one, to the server that is used now; psycopg.Error."""
-        while True:
+        for _ in range(TRIES_MAX):
             generation = self._generation
             link = self._hosts.opened()
             link.generation = generation
@@ -37,6 +41,7 @@ class Links:
             if self.is_current(link):
                 return link
             link.close()
+        raise psycopg.OperationalError("the address leads to one server now and to another one then")
 
     # ---- those that are kept
 
