@@ -21,7 +21,7 @@ from understudy.store.dialect import Dialect, json_text
 from understudy.store.pauses import Pause
 from understudy.store.reading import lenient, number_of
 from understudy.store.room import LastRoom
-from understudy.store.row_cache import RowCache
+from understudy.store.row_cache import RowCache, changed_alike
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
 from understudy.store.sqlite_search import has
@@ -138,7 +138,7 @@ class SqliteTransaction(RowQueries):
         before = {key: known[key] for key in unique if key in known}  # before any row makes room for another
         strange = [row for key, row in unique.items() if key not in before]
         super()._save(noun, strange)
-        for was, now in self._known.changed_alike(noun, before, unique):
+        for was, now in changed_alike(noun, before, unique):
             self._update(noun, was, now)
         if not table.fixed:  # else an upsert may have left an old value, and the row is known once it is read
             self._known.keep(noun, strange)
