@@ -524,6 +524,19 @@ class StoreConformance:
         assert purge("event_overflow", 3, 10) == 2
         assert purge("event", T0 + 1, 2) == 2
 
+    def test_each_user_keeps_the_newest_messages_also_of_one_instant(self, store: Store) -> None:
+        counts = {("u0", ""): 9, ("u0", "key"): 4, ("u1", ""): 3, ("u2", "key"): 1, ("u3", ""): 7}
+        said = [
+            Memory(f"{user}-{owner}-{n:02}", user, "c", "user", "x", "", "", T0 + n // 3, owner)
+            for (user, owner), count in counts.items()
+            for n in range(count)
+        ]
+        self.save(store, *said[::2], *said[1::2])
+        purge = lambda: store.transaction(lambda tx: tx.purge("memory_overflow", 3, 4))  # noqa: E731
+        assert [purge() for _ in range(4)] == [4, 4, 3, 0]
+        left = [f"{user}-{owner}-{n:02}" for (user, owner), c in counts.items() for n in range(max(c - 3, 0), c)]
+        assert sorted(row.id for row in store.read(lambda tx: tx.load_all(Memory, 99))) == sorted(left)
+
     def test_events_of_a_clock_that_was_ahead_keep_no_others_longer(self, store: Store) -> None:
         def save(*ats: int) -> None:
             store.transaction(lambda tx: tx.append_events([Event(at, "info", "n", "c", "m", {}) for at in ats]))

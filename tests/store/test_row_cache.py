@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from understudy.coordinator.nouns import Daemon, Task
 from understudy.errors import StoreError
 from understudy.store import row_cache, sqlite_rows
 from understudy.store.base import Transaction
+from understudy.store.pauses import PAUSES
 from understudy.store.purges import PURGES
 from understudy.store.rows import RowQueries
 from understudy.store.sqlite import SqliteStore
-from understudy.store.sqlite_rows import SqliteTransaction
+from understudy.store.sqlite_rows import SQLITE, SqliteTransaction
+from understudy.store.statements import changed_table
 
 MINI = Daemon("mini", state="healthy", last_seen_at=T0, last_seen_h=T0)
 WORK = Task("t1", status="queued", ready=1, queued_at=T0, updated_at=T0)
@@ -222,6 +225,52 @@ def test_whatever_changes_rows_is_one_of_those_that_the_cache_hears_of() -> None
     }
     assert changing == {"_save", "add_usage", "delete_many", "_change_by_name"}
     assert {"_save", "delete_many", "_change_by_name"} <= set(vars(SqliteTransaction))
+
+
+def written(store: SqliteStore, statement: str) -> tuple[set[str], set[str]]:
+    """The tables that SQLite says a statement writes: by itself, and by triggers."""
+    itself, by_triggers = set[str](), set[str]()
+
+    def note(action: int, table: str | None, _column: str | None, _database: str | None, trigger: str | None) -> int:
+        if action in {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}:
+            (by_triggers if trigger else itself).add(table or "")
+        return sqlite3.SQLITE_OK
+
+    store._writer.set_authorizer(note)
+    try:
+        store._writer.execute(f"EXPLAIN {statement}", dict.fromkeys(("before", "limit", "by", "recent"), 1))
+    finally:
+        store._writer.set_authorizer(None)
+    return itself, by_triggers
+
+
+BY_CONDITION = [*chain.from_iterable(PURGES.values()), *(pause.statement for pause in PAUSES)]
+
+
+@pytest.mark.parametrize("statement", BY_CONDITION)
+def test_the_table_that_a_statement_changes_is_the_one_that_is_forgotten(store: SqliteStore, statement: str) -> None:
+    assert written(store, SQLITE.sql(statement))[0] == {changed_table(statement)}
+
+
+def test_a_statement_whose_table_is_not_known_is_refused() -> None:
+    for statement in ("WITH old AS (SELECT 1) DELETE FROM task", "UPDATE OR IGNORE task SET note = ''"):
+        with pytest.raises(ValueError, match="not known"):
+            changed_table(statement)
+
+
+def test_no_trigger_writes_rows_that_may_be_known(store: SqliteStore) -> None:
+    tables = {name for (name,) in store._writer.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    by_triggers = set[str]()
+    for table in tables - {"sqlite_sequence"}:
+        columns = [row[1] for row in store._writer.execute(f"PRAGMA table_info({table})")]
+        changes = ", ".join(f"{name} = {name}" for name in columns)
+        for statement in (
+            f"DELETE FROM {table}",
+            f"UPDATE {table} SET {changes}",
+            f"INSERT INTO {table} SELECT * FROM {table}",
+        ):
+            by_triggers |= written(store, statement)[1]
+    assert by_triggers == {"usage", "daemon_count"}
 
 
 NAMES = "abcdef"

@@ -23,9 +23,11 @@ from understudy.coordinator.nouns import Period, Task
 from understudy.coordinator.takeover_nouns import Budget, TakeoverPolicy
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
+from understudy.store.purges import PURGES
 from understudy.store.queries import FINISHED_TASKS, READY, SAMPLED, SPENT, Series
 from understudy.store.sqlite import SqliteStore
 from understudy.store.sqlite_alone import LoneSqliteStore
+from understudy.store.sqlite_rows import SQLITE
 from understudy.store.sqlite_snapshot import SqliteSnapshot
 from understudy.store.statements import gathered
 from understudy.store.tables import SCHEMA_VERSION
@@ -293,6 +295,19 @@ def test_hot_queries_use_their_index_and_sort_nothing(sql: str, index: str) -> N
     assert index in plan
     assert "TEMP B-TREE" not in plan
     store.close()
+
+
+SMALL = {"deployment_overflow", "api_key", "api_key_overflow", "session_overflow"}  # bounded tables (docs/limits.md)
+
+
+@pytest.mark.parametrize("what", PURGES)
+def test_no_purge_of_a_large_table_sorts_its_rows_in_memory(what: str) -> None:
+    store = SqliteStore(None)
+    values = {"before": 1, "limit": 1}
+    asked = [f"EXPLAIN QUERY PLAN {SQLITE.sql(statement)}" for statement in PURGES[what]]
+    plan = " ".join(row[3] for sql in asked for row in store._writer.execute(sql, values))
+    store.close()
+    assert ("TEMP B-TREE" in plan) == (what in SMALL), plan
 
 
 def test_what_was_reported_of_a_budget_stays_reported(tmp_path: Path) -> None:

@@ -19,11 +19,15 @@ FINISHED = frozenset({DONE, FAILED, CANCELLED})
 NAMED, BEGUN = 1, 2
 
 
-class Noun(Struct, frozen=True, gc=False):
-    """An object of the rules: texts and numbers alone, so the garbage collector need not follow it (`gc`)."""
+class Flat(Struct, frozen=True, gc=False):
+    """A value of texts, numbers and bytes alone: it leads to no other object, so it can be in no cycle.
+
+    The garbage collector need not follow it (`gc`), which matters for what a batch makes by the thousand: the rows of
+    this module and `Now` derive from it. The rows of takeover and the samples are few.
+    """
 
 
-class Now(Noun, frozen=True):
+class Now(Flat, frozen=True):
     """The time of a transaction: `wall` for people, `h` for deadlines, `resumed_h` when hearing resumed."""
 
     wall: int
@@ -58,7 +62,7 @@ class Policy(Struct, frozen=True):
     takeover: TakeoverPolicy = TakeoverPolicy()
 
 
-class Hearing(Noun, frozen=True):
+class Hearing(Flat, frozen=True):
     """The time that a hub could hear: one row (docs/adr/0006-hearing-time.md)."""
 
     id: int = 1
@@ -71,7 +75,7 @@ class Hearing(Noun, frozen=True):
     promised_at: int = 0  # the instant until which a hub sleeps on purpose, wall time; 0: it never does
 
 
-class Task(Noun, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):
+class Task(Flat, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):
     """A task and its latest lease: the narrow row that every rule works on."""
 
     id: str  # chosen by the submitter, or made by the hub
@@ -123,7 +127,7 @@ class Task(Noun, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": 
         return self.memory_of, self.user_id, self.channel
 
 
-class Usage(Noun, frozen=True):
+class Usage(Flat, frozen=True):
     """The part of its share that a key has used; each batch adds its changes."""
 
     submitter: str
@@ -131,14 +135,14 @@ class Usage(Noun, frozen=True):
     size_bytes: int = 0  # of all its tasks that are kept
 
 
-class TaskBody(Noun, frozen=True):
+class TaskBody(Flat, frozen=True):
     """The task as submitted, as JSON text; never rewritten."""
 
     task_id: str
     spec: str
 
 
-class Attempt(Noun, frozen=True):
+class Attempt(Flat, frozen=True):
     """One lease of a task that has ended, kept as long as the task; the running one is in the row of its task."""
 
     task_id: str
@@ -151,7 +155,7 @@ class Attempt(Noun, frozen=True):
     outcome: str = ""  # done|failed|blocked|timed_out|expired|released|lost|cancelled
 
 
-class Result(Noun, frozen=True):
+class Result(Flat, frozen=True):
     """The end of a task; JSON texts where the worker may send anything."""
 
     task_id: str
@@ -168,7 +172,7 @@ class Result(Noun, frozen=True):
     at: int = 0
 
 
-class Progress(Noun, frozen=True):
+class Progress(Flat, frozen=True):
     """The last word of a run on its way, and what the next attempt may start from."""
 
     task_id: str
@@ -178,7 +182,7 @@ class Progress(Noun, frozen=True):
     checkpoint: str = ""
 
 
-class Evidence(Noun, frozen=True):
+class Evidence(Flat, frozen=True):
     """A report that came too late to count, kept for the owner."""
 
     id: str
@@ -190,7 +194,7 @@ class Evidence(Noun, frozen=True):
     body: str
 
 
-class Daemon(Noun, frozen=True, rename={"interval_reported": "interval_told"}):
+class Daemon(Flat, frozen=True, rename={"interval_reported": "interval_told"}):
     """A watched machine: who it is, what it last said, how it is."""
 
     id: str  # chosen by its owner
@@ -231,7 +235,7 @@ class Daemon(Noun, frozen=True, rename={"interval_reported": "interval_told"}):
     restarting_at: int = 0  # wall, of the last `daemon.restarting`; 0: never
 
 
-class Directive(Noun, frozen=True):
+class Directive(Flat, frozen=True):
     """An owner's order to one daemon (coordinator/directives.py)."""
 
     id: str
@@ -247,7 +251,7 @@ class Directive(Noun, frozen=True):
     ended_at: int = 0
 
 
-class Boot(Noun, frozen=True):
+class Boot(Flat, frozen=True):
     """A start of a daemon that another start has taken the place of: it never becomes current again."""
 
     daemon_id: str
@@ -255,7 +259,7 @@ class Boot(Noun, frozen=True):
     superseded_at: int
 
 
-class Incident(Noun, frozen=True):
+class Incident(Flat, frozen=True):
     """One silence of one daemon, from its warning to its end."""
 
     id: str
@@ -275,7 +279,7 @@ class Incident(Noun, frozen=True):
     slept_ms: int = 0
 
 
-class Period(Noun, frozen=True):
+class Period(Flat, frozen=True):
     """A stretch of time in one state of health: timelines come from these, not from beats."""
 
     daemon_id: str  # "": a gap of the hub itself, in the state `unknown`
@@ -284,7 +288,7 @@ class Period(Noun, frozen=True):
     to_at: int = 0  # wall; 0: it lasts
 
 
-class Key(Noun, frozen=True):
+class Key(Flat, frozen=True):
     """An API key; the secret itself is never stored, only its SHA-256."""
 
     id: str
@@ -297,7 +301,7 @@ class Key(Noun, frozen=True):
     lineage: str = ""  # the first key that this one descends from by rotation: tasks and conversations are its
 
 
-class Memory(Noun, frozen=True):
+class Memory(Flat, frozen=True):
     """One message of a conversation."""
 
     id: str
@@ -311,7 +315,7 @@ class Memory(Noun, frozen=True):
     owner: str = ""  # the lineage of keys that has it for itself; "" for all that may use memory
 
 
-class Deployment(Noun, frozen=True):
+class Deployment(Flat, frozen=True):
     """One start of a hub."""
 
     version_id: str
@@ -324,7 +328,7 @@ class Deployment(Noun, frozen=True):
     ended_at: int = 0  # in order; 0: it runs, or was killed
 
 
-class Notice(Noun, frozen=True, rename={"channel": "target"}):
+class Notice(Flat, frozen=True, rename={"channel": "target"}):
     """One message on its way to one channel, committed with what it tells (the outbox)."""
 
     id: str  # a hash of its cause and channel; a receiver knows a repetition by it
@@ -351,7 +355,7 @@ class Notice(Noun, frozen=True, rename={"channel": "target"}):
     sent_at: int = 0  # wall; 0: not sent
 
 
-class Session(Noun, frozen=True):
+class Session(Flat, frozen=True):
     """A browser that is logged in; the secret in its cookie is never stored, only its SHA-256."""
 
     id: str
@@ -367,7 +371,7 @@ class Session(Noun, frozen=True):
     ended_at: int = 0  # wall, of its logout; 0: it has not ended
 
 
-class Link(Noun, frozen=True):
+class Link(Flat, frozen=True):
     """A link that acts; the secret in it is never stored, only its SHA-256."""
 
     hash: str

@@ -22,6 +22,21 @@ _PAST_THE_FUTURE = (
 )
 
 
+def _newest_beyond(column: str) -> str:
+    """Of the messages of one user that are more than `:before`, the newest one."""
+    return (
+        f"(SELECT n.{column} FROM memory n WHERE n.user_id = g.user_id AND n.owner = g.owner "  # noqa: S608
+        "ORDER BY n.created_at DESC, n.id DESC LIMIT 1 OFFSET :before)"
+    )
+
+
+# All of it is read in the order of an index: nothing is sorted, however many messages a user has.
+_OVERFULL = (
+    f"SELECT user_id, owner, {_newest_beyond('created_at')} AS last_at, {_newest_beyond('id')} AS last_id "  # noqa: S608
+    "FROM memory AS g GROUP BY user_id, owner HAVING count(*) > :before LIMIT 5"
+)
+
+
 def _by_age(table: str, key: str, column: str) -> tuple[str, ...]:
     chosen = f"SELECT {key} FROM {table} WHERE {column} > 0 AND {column} < :before ORDER BY {column} LIMIT :limit"  # noqa: S608
     return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
@@ -125,11 +140,9 @@ PURGES: dict[str, tuple[str, ...]] = {
     "memory": _by_age("memory", "id", "created_at"),
     "memory_overflow": (
         (
-            "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
-            "(PARTITION BY user_id, owner ORDER BY created_at DESC, id DESC) AS nth FROM memory "
-            "WHERE (user_id, owner) IN (SELECT user_id, owner FROM memory GROUP BY user_id, owner "
-            "HAVING count(*) > :before LIMIT 5)) AS m "
-            "WHERE nth > :before LIMIT :limit)"
+            f"DELETE FROM memory WHERE id IN (SELECT m.id FROM ({_OVERFULL}) AS o JOIN memory m "  # noqa: S608
+            "ON m.user_id = o.user_id AND m.owner = o.owner "
+            "AND (m.created_at, m.id) <= (o.last_at, o.last_id) LIMIT :limit)"
         ),
     ),
 }

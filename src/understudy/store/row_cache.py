@@ -2,14 +2,18 @@
 
 A daemon that beats and a task that runs are asked for again and again. On SQLite nobody but this process writes while
 a hub serves, so their rows are kept, and a batch reads only those that are new to it. A row is kept exactly as the
-table has it: what was read with a stand-in is not kept (store/reading.py), nor is anything after a transaction that
-failed, after a statement that changes rows by a condition, or after a commit of another connection, which
-`PRAGMA data_version` tells (somebody's own SQL, a restored backup).
+table has it: one that was read with a stand-in is not (store/reading.py). Nor is a task that has ended, which is hardly
+asked for again, nor a row with long texts, which would fill the memory.
+
+All rows of a table are forgotten after a statement that changes some of them by a condition; those of both tables after
+a transaction that failed, and after a commit of another connection, which `PRAGMA data_version` tells (somebody's own
+SQL, a restored backup).
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from operator import attrgetter
@@ -70,23 +74,6 @@ class RowCache:
             for key in [*islice(known, surplus)]:
                 del known[key]
 
-    def changed_alike(
-        self, noun: type[Struct], before: Mapping[Any, Any], after: Mapping[Any, Any]
-    ) -> list[tuple[list[Any], list[Any]]]:
-        """The rows that have changed, before and after, by the states between which they went.
-
-        A claim changes other columns than a result: together each would write the columns, and indexes, of both.
-        """
-        alike: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {}
-        state_of = _STATE_OF[noun]
-        for key, was in before.items():
-            now = after[key]
-            if now is not was:
-                pair = alike.setdefault((state_of(was), state_of(now)), ([], []))
-                pair[0].append(was)
-                pair[1].append(now)
-        return [*alike.values()]
-
     def drop(self, noun: type[Struct], keys: Iterable[Any]) -> None:
         """Rows that were removed."""
         known = self._rows.get(noun)
@@ -104,3 +91,22 @@ class RowCache:
         """Forget everything."""
         for known in self._rows.values():
             known.clear()
+
+
+def changed_alike(
+    noun: type[Struct], before: Mapping[Any, Any], after: Mapping[Any, Any]
+) -> Iterable[tuple[list[Any], list[Any]]]:
+    """The rows that are not what they were, as they were and as they are, in one pair of lists for each way they went.
+
+    The way is the state before and the state after. Rows that went the same way have mostly changed the same columns,
+    and one statement writes them. One for a claim and a result would write the columns, and indexes, of both.
+    """
+    state_of = _STATE_OF[noun]
+    alike: defaultdict[tuple[str, str], tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
+    for key, was in before.items():
+        now = after[key]
+        if now is not was:
+            were, are = alike[state_of(was), state_of(now)]
+            were.append(was)
+            are.append(now)
+    return alike.values()

@@ -17,7 +17,7 @@ from understudy.store.lists import ListQueries
 from understudy.store.needs import CANDIDATES_MAX, RESERVED_SETS, NeedsQueries, Waits, candidates_of_each, covered_by
 from understudy.store.outbox import OutboxQueries
 from understudy.store.parts import PartQueries
-from understudy.store.pauses import PAUSES, RECENT_MS
+from understudy.store.pauses import PAUSES, RECENT_MS, Pause
 from understudy.store.purges import PURGES
 from understudy.store.queries import WAITING_WITH, Query, Series, in_queue_order
 from understudy.store.reading import NUMBER_MAX, number_of, shown
@@ -192,8 +192,11 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, PartQueries, Takeover
 
     def move_pauses(self, by_ms: int, before: int) -> None:
         """Move whatever waits for a while with the wall clock."""
-        for statement in PAUSES:
-            self._change_by_name(statement, {"by": by_ms, "before": before, "recent": RECENT_MS})
+        for pause in PAUSES:
+            self._move(pause, {"by": by_ms, "before": before, "recent": RECENT_MS})
+
+    def _move(self, pause: Pause, values: dict[str, int]) -> None:
+        self._change_by_name(pause.statement, values)
 
     # ---- removal
 
@@ -205,5 +208,9 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, PartQueries, Takeover
         return removed
 
     def _change_by_name(self, statement: str, values: dict[str, int]) -> int:
+        return self._change(*self._by_name(statement, values))
+
+    def _by_name(self, statement: str, values: dict[str, int]) -> tuple[str, list[int]]:
+        """A statement in the words of the backend, and its values in the order of their places."""
         text, names = positional(statement)
-        return self._change(self.dialect.sql(text), [values[name] for name in names])
+        return self.dialect.sql(text), [values[name] for name in names]

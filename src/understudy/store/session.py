@@ -47,4 +47,7 @@ class SqlSession:
         return [read for row in found if (read := row_of(noun, row, self.unreadable)) is not None]
 
     def _has_read(self, noun: type[Struct], rows: Sequence[Struct]) -> None:
-        """Note rows that are exactly as the table has them."""
+        """Note rows that were read without a stand-in, of any noun: exactly as the table has them.
+
+        Those of memory and progress are not always: a text may be cut or left out (store/parts.py).
+        """

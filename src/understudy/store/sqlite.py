@@ -44,7 +44,9 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",
 )
-# What a statement that changes many rows keeps to be undone; in a file it costs a third of such a statement.
+# The pages that an INSERT or UPDATE changes are kept until its end, to be undone. In a file this costs a third of a
+# statement that changes many rows; in memory it has to be bounded. So each one on the writer changes a bounded number
+# of rows: a part of what is saved, a purge up to its LIMIT, a jump of the clock up to MOVED_MAX (store/sqlite_rows.py).
 TEMPORARY_IN_MEMORY = "PRAGMA temp_store = MEMORY"
 
 
@@ -82,7 +84,7 @@ class SqliteStore:
         self._writing = threading.Lock()  # held while a transaction is open; the thread that ends it lets it go
         self._readers: SimpleQueue[Connection] = SimpleQueue()
         try:
-            migrate(self._writer, path)  # whose sorts may be larger than memory
+            migrate(self._writer, path)  # before: its sorts and changes may be larger than memory
             self._writer.execute(TEMPORARY_IN_MEMORY)
             if path is not None:
                 self._writer.execute("BEGIN IMMEDIATE").execute("COMMIT")  # from here on all its files are there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -18,9 +18,10 @@ from understudy.clock import Clock
 from understudy.coordinator.changes import Event
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect, json_text
+from understudy.store.pauses import Pause
 from understudy.store.reading import lenient, number_of
 from understudy.store.room import LastRoom
-from understudy.store.row_cache import RowCache
+from understudy.store.row_cache import RowCache, changed_alike
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
 from understudy.store.sqlite_search import has
@@ -42,6 +43,7 @@ SQLITE = Dialect(
     names_one=True,
 )
 HAS_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
+MOVED_MAX = 1_000  # rows that one statement moves with the wall clock: some MiB of pages, kept until its end
 READ_MAX = 256  # rows read at once that are kept: nobody saves more of them
 T = TypeVar("T")
 _encode = msgspec.json.encode
@@ -136,7 +138,7 @@ class SqliteTransaction(RowQueries):
         before = {key: known[key] for key in unique if key in known}  # before any row makes room for another
         strange = [row for key, row in unique.items() if key not in before]
         super()._save(noun, strange)
-        for was, now in self._known.changed_alike(noun, before, unique):
+        for was, now in changed_alike(noun, before, unique):
             self._update(noun, was, now)
         if not table.fixed:  # else an upsert may have left an old value, and the row is known once it is read
             self._known.keep(noun, strange)
@@ -174,6 +176,25 @@ class SqliteTransaction(RowQueries):
         """Whichever rows of its table that concerns, none of them is known any more."""
         self._known.forget(changed_table(statement))
         return super()._change_by_name(statement, values)
+
+    def _move(self, pause: Pause, values: dict[str, int]) -> None:
+        """Many rows in parts: each statement keeps the pages that it changes in memory (TEMPORARY_IN_MEMORY)."""
+        concerned = f"SELECT 1 FROM {pause.table} WHERE {pause.where} LIMIT {MOVED_MAX + 1}"  # noqa: S608
+        counted = self._by_name(f"SELECT count(*) FROM ({concerned})", values)  # noqa: S608
+        if self._fetch(*counted)[0][0] <= MOVED_MAX:
+            super()._move(pause, values)
+            return
+        part = f"rowid > :after AND rowid <= :until AND {pause.where}"
+        statement = f"UPDATE {pause.table} NOT INDEXED SET {pause.changes} WHERE {part}"  # noqa: S608
+        for after, until in self._ranges(pause.table):
+            self._change_by_name(statement, {**values, "after": after, "until": until})
+
+    def _ranges(self, table: str) -> Iterator[tuple[int, int]]:
+        """The rowids of a table, `after < rowid <= until`; each range begins with a row that is there."""
+        until = -1
+        while (first := self._fetch(f"SELECT min(rowid) FROM {table} WHERE rowid > ?", (until,))[0][0]) is not None:  # noqa: S608
+            until = first + MOVED_MAX - 1
+            yield first - 1, until
 
     # ---- the event log
 

@@ -13,6 +13,7 @@ from understudy.store.queries import Query, Series
 from understudy.store.tables import TABLES, Table
 
 UPDATES_MAX = 400  # texts for one row that are remembered
+_NAMES = {table.name for table in TABLES.values()} | {"event"}  # the log has no noun of its own
 R = TypeVar("R")
 
 
@@ -99,9 +100,13 @@ def _places(values: int, rows: int) -> str:
     return "), (".join([", ".join("?" * values)] * rows)
 
 
+@lru_cache(STATEMENTS_MAX)
 def changed_table(statement: str) -> str:
-    """The table whose rows an UPDATE or a DELETE changes."""
-    return statement.removeprefix("DELETE FROM ").removeprefix("UPDATE ").split(maxsplit=1)[0]
+    """The table whose rows an UPDATE or a DELETE changes. ValueError for a statement that begins in another way."""
+    name = statement.removeprefix("DELETE FROM ").removeprefix("UPDATE ").split(maxsplit=1)[0]
+    if name not in _NAMES:
+        raise ValueError(f"the table that this changes is not known: {statement}")
+    return name
 
 
 def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
