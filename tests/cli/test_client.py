@@ -10,10 +10,13 @@ import time
 
 import pytest
 
-from understudy.cli import client
+from understudy.api import health
+from understudy.cli import client, findings
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.exits import AbsentError, ClientError, Exit, RefusedError, RejectedError, UnreachableError
 from understudy.cli.submit import enqueue, wait_for_result
+from understudy.cli.watch import command as watch
+from understudy.runtime.hub import reading
 
 
 @contextlib.contextmanager
@@ -63,6 +66,14 @@ def test_the_key_is_in_a_header_and_nowhere_else():
     assert heard[0][1] == "/below/api/tasks?q=a+b%26c&limit=5"
     assert all(headers["X-API-Key"] == "usk_secret" for _, _, headers, _ in heard)
     assert "usk_secret" not in heard[0][1] + heard[1][3].decode("utf-8", "replace")
+
+
+def test_a_hub_that_gives_up_is_heard_before_a_command_gives_up():
+    assert watch.ANSWER_S > health.PROBE_MAX_S
+    of_a_look_s = max(health.PROBE_MAX_S, reading.LOOK_WITHIN_MS / 1000)
+    of_a_search_s = (reading.WAIT_WITHIN_MS + reading.SEARCH_WITHIN_MS) / 1000
+    assert of_a_look_s < min(watch.ANSWER_S, findings.ANSWER_S)
+    assert max(of_a_look_s, of_a_search_s) < client.ANSWER_S
 
 
 def test_what_reads_is_tried_again():

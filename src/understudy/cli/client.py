@@ -20,7 +20,7 @@ from understudy.wire.refusals import has_words
 from understudy.wire.response import BoundedResponse
 
 CONNECT_S = 5.0
-ANSWER_S = 15.0
+ANSWER_S = 25.0  # longer than a search may wait and take in a hub (runtime/hub/reading)
 TRIES = 4
 PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 1_600
 RETRY_AFTER_S_MAX = 5.0
