@@ -11,8 +11,9 @@ import time
 import pytest
 
 from understudy.api import health
-from understudy.cli import client, findings
+from understudy.cli import client, daemons, findings, keys, notices, task_commands
 from understudy.cli.client import HubClient, path_of
+from understudy.cli.drill import live
 from understudy.cli.exits import AbsentError, ClientError, Exit, RefusedError, RejectedError, UnreachableError
 from understudy.cli.submit import enqueue, wait_for_result
 from understudy.cli.watch import command as watch
@@ -94,6 +95,31 @@ def test_what_may_not_be_repeated_is_sent_once():
         with pytest.raises(UnreachableError):
             one.post("/api/keys", {"name": "x"})
         assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "command", "given", "refusal"),
+    [
+        (daemons, daemons.forget, "mini", (404, {"error": "Daemon not found"})),
+        (notices, notices.notices, "n-1", (409, {"error": "Notice is sent", "code": "not_resendable"})),
+        (task_commands, task_commands.retry, "t-1", (409, {"error": "Not failed", "code": "not_retryable"})),
+        (task_commands, task_commands.move, "t-1", (409, {"error": "Not waiting", "code": "not_waiting"})),
+        (keys, keys.rotate, "key-1", (409, {"error": "Key is revoked", "code": "revoked"})),
+    ],
+)
+def test_a_lost_answer_is_not_followed_by_a_refusal_of_what_was_done(monkeypatch, group, command, given, refusal):
+    with hub("cut", refusal) as (one, heard):
+        monkeypatch.setattr(group, "connect", lambda **_: one)
+        words = ["--resend", given] if command is notices.notices else [given]
+        with pytest.raises(UnreachableError):
+            command.main(words, standalone_mode=False)
+        assert len(heard) == 1
+
+
+def test_a_daemon_of_a_drill_whose_answer_was_lost_is_forgotten():
+    with hub("cut", (404, {"error": "Daemon not found"})) as (one, heard):
+        live.MadeUp(one).forget()
+        assert [method for method, *_ in heard] == ["DELETE", "DELETE"]
 
 
 def test_tries_are_bounded():

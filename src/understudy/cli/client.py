@@ -77,7 +77,7 @@ class HubClient:
         path: str,
         body: Any = None,
         *,
-        repeatable: bool = True,
+        repeatable: bool,
         headers: Mapping[str, str] | None = None,
     ) -> HubAnswer:
         """The JSON object that came with a 2xx. ClientError says what else happened and what to do."""

@@ -48,7 +48,7 @@ def notices(dead: bool, waiting: bool, resend_id: str | None, limit: int, as_jso
 
 def _resend(notice_id: str, *, as_json: bool) -> None:
     try:
-        answer = connect(admin=True).post(path_of("notices", notice_id, "resend"), repeatable=True)
+        answer = connect(admin=True).post(path_of("notices", notice_id, "resend"))
     except AbsentError:
         raise AbsentError(t("cli.notices.unknown", id=notice_id)) from None
     channel = safe(answer.get("notice", {}).get("channel", ""))
