@@ -11,13 +11,15 @@ import time
 import pytest
 
 from understudy.api import health
-from understudy.cli import client, daemons, findings, keys, notices, task_commands
+from understudy.cli import client, daemons, findings, incidents, keys, notices, submit, task_commands, tasks
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.drill import live
 from understudy.cli.exits import AbsentError, ClientError, Exit, RefusedError, RejectedError, UnreachableError
 from understudy.cli.submit import enqueue, wait_for_result
 from understudy.cli.watch import command as watch
 from understudy.runtime.hub import reading
+
+AT = "2026-02-04T14:13:28.213Z"
 
 
 @contextlib.contextmanager
@@ -189,6 +191,40 @@ def test_a_wait_for_an_answer_survives_a_hub_that_restarts(status, monkeypatch):
     absent = (404, {"error": "Result not found"})
     with hub(absent, (status, b"<html>"), absent, (200, {"success": True, "output": "42"})) as (one, _):
         assert wait_for_result(one, "t")["output"] == "42"
+
+
+@pytest.mark.parametrize("seen", [(), ((200, {"status": "pending"}), (404, {"error": "Result not found"}))])
+def test_a_wait_ends_when_the_hub_no_longer_has_the_task(seen, monkeypatch):
+    monkeypatch.setattr(submit, "TELL_AFTER_MS", 0)
+    monkeypatch.setattr(submit, "LOOK_EVERY_MS", 0)
+    answers = ((404, {"error": "Result not found"}), *seen, (404, {"error": "Task not found"}))
+    with hub(*answers) as (one, _), pytest.raises(AbsentError, match="no longer has the task t-1"):
+        wait_for_result(one, "t-1", within_ms=30_000)
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "answer"),
+    [
+        (tasks, tasks.tasks, {"tasks": [{"id": "t-1", "status": "done"}]}),
+        (notices, notices.notices, {"notices": [{"id": "n-1", "channel": "c", "createdAt": AT, "cause": "late"}]}),
+        (
+            incidents,
+            incidents.list_,
+            {"incidents": [{"id": "i-1", "daemonId": "mini", "state": "down", "openedAt": AT}]},
+        ),
+    ],
+)
+def test_a_list_that_is_cut_says_so(module, command, answer, monkeypatch, capsys):
+    for more, said in (
+        ({"next": "x"}, "The newest 1 are shown; if there are more, a higher --limit shows them.\n"),
+        ({}, ""),
+    ):
+        with hub((200, answer | more)) as (one, _):
+            monkeypatch.setattr(module, "connect", lambda one=one: one)
+            command.main(["--limit", "1"], standalone_mode=False)
+        shown = capsys.readouterr()
+        assert "-1 " in shown.out
+        assert shown.err == said
 
 
 def test_a_refusal_by_a_firewall_is_not_called_the_hubs():
