@@ -124,6 +124,21 @@ def test_a_daemon_of_a_drill_whose_answer_was_lost_is_forgotten():
         assert [method for method, *_ in heard] == ["DELETE", "DELETE"]
 
 
+def test_a_drill_finds_a_healthy_daemon_wherever_the_list_is_parted():
+    parts = [{"daemons": [{"daemonId": "a", "state": "down"}], "next": "a"}]
+    parts += [{"daemons": [{"daemonId": "b", "state": "healthy"}]}]
+    with hub(*((200, part) for part in parts)) as (one, _):
+        assert live._look(live.MadeUp(one))["count"] == 1
+
+
+def test_a_wait_asks_nothing_more_of_a_hub_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(client, "TRIES", 1)
+    monkeypatch.setattr(submit, "TELL_AFTER_MS", 0)
+    with hub("cut", (200, {"success": True})) as (one, heard):
+        wait_for_result(one, "t-1")
+    assert [path for _, path, *_ in heard] == ["/below/api/result/t-1"] * 2
+
+
 def test_tries_are_bounded():
     with hub((503, {"error": "x"})) as (one, heard):
         with pytest.raises(UnreachableError):

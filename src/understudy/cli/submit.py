@@ -128,15 +128,17 @@ def wait_for_result(
     is_reported = False
     while clock.mono_ms() - started < within_ms:
         look()
+        record = None
+        is_due = clock.mono_ms() >= look_at
         try:
             return hub.get(path_of("result", task_id))
         except AbsentError:
             heard = clock.mono_ms()
+            record = _record(hub, task_id) if is_due else None
         except UnreachableError:
             if clock.mono_ms() - heard > UNREACHABLE_MS_MAX:
                 raise
-        if clock.mono_ms() >= look_at:
-            record = _record(hub, task_id)
+        if is_due:
             if not is_reported:
                 _tell(record)
             is_reported = True

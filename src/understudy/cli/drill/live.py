@@ -109,7 +109,7 @@ def _clean_up(made_up: MadeUp) -> None:
 
 
 def _look(made_up: MadeUp) -> Values:
-    daemons = made_up.hub.get("/api/daemons")["daemons"]
+    daemons = made_up.hub.daemons()
     healthy = [row["daemonId"] for row in daemons if row["state"] == "healthy"]
     if not healthy:
         raise RejectedError(t("drill.nobody_healthy"))
