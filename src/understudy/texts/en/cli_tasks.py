@@ -2,7 +2,7 @@
 
 TEXTS = {
     "cli.submit.help": "Submit a task. Prints its id, or with --wait only its answer. TEXT is the question; - reads it from stdin.",
-    "cli.submit.wait": "Wait for the answer and print it. Exit code 1 if the task fails, 3 if the hub does not answer for two minutes; Ctrl-C ends only the waiting.",
+    "cli.submit.wait": "Wait for the answer and print it. Exit code 1 if the task fails, 3 if the hub does not answer for two minutes, 5 if it no longer has the task; Ctrl-C ends only the waiting.",
     "cli.submit.id": "An id of your choice; the same id twice is one task.",
     "cli.submit.priority": "The urgency.",
     "cli.submit.needs": "Tags that a machine must offer, separated by commas; `none`: text alone is enough.  [default: machine]",
