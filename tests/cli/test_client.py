@@ -10,10 +10,16 @@ import time
 
 import pytest
 
-from understudy.cli import client
+from understudy.api import health
+from understudy.cli import client, daemons, findings, incidents, keys, notices, submit, task_commands, tasks
 from understudy.cli.client import HubClient, path_of
+from understudy.cli.drill import live
 from understudy.cli.exits import AbsentError, ClientError, Exit, RefusedError, RejectedError, UnreachableError
 from understudy.cli.submit import enqueue, wait_for_result
+from understudy.cli.watch import command as watch
+from understudy.runtime.hub import reading
+
+AT = "2026-02-04T14:13:28.213Z"
 
 
 @contextlib.contextmanager
@@ -65,6 +71,14 @@ def test_the_key_is_in_a_header_and_nowhere_else():
     assert "usk_secret" not in heard[0][1] + heard[1][3].decode("utf-8", "replace")
 
 
+def test_a_hub_that_gives_up_is_heard_before_a_command_gives_up():
+    assert watch.ANSWER_S > health.PROBE_MAX_S
+    of_a_look_s = max(health.PROBE_MAX_S, reading.LOOK_WITHIN_MS / 1000)
+    of_a_search_s = (reading.WAIT_WITHIN_MS + reading.SEARCH_WITHIN_MS) / 1000
+    assert of_a_look_s < min(watch.ANSWER_S, findings.ANSWER_S)
+    assert max(of_a_look_s, of_a_search_s) < client.ANSWER_S
+
+
 def test_what_reads_is_tried_again():
     with hub("cut", (503, {"error": "Store unavailable"}), (200, {"a": 1})) as (one, heard):
         assert one.get("/api/queue") == {"a": 1}
@@ -83,6 +97,46 @@ def test_what_may_not_be_repeated_is_sent_once():
         with pytest.raises(UnreachableError):
             one.post("/api/keys", {"name": "x"})
         assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "command", "given", "refusal"),
+    [
+        (daemons, daemons.forget, "mini", (404, {"error": "Daemon not found"})),
+        (notices, notices.notices, "n-1", (409, {"error": "Notice is sent", "code": "not_resendable"})),
+        (task_commands, task_commands.retry, "t-1", (409, {"error": "Not failed", "code": "not_retryable"})),
+        (task_commands, task_commands.move, "t-1", (409, {"error": "Not waiting", "code": "not_waiting"})),
+        (keys, keys.rotate, "key-1", (409, {"error": "Key is revoked", "code": "revoked"})),
+    ],
+)
+def test_a_lost_answer_is_not_followed_by_a_refusal_of_what_was_done(monkeypatch, group, command, given, refusal):
+    with hub("cut", refusal) as (one, heard):
+        monkeypatch.setattr(group, "connect", lambda **_: one)
+        words = ["--resend", given] if command is notices.notices else [given]
+        with pytest.raises(UnreachableError):
+            command.main(words, standalone_mode=False)
+        assert len(heard) == 1
+
+
+def test_a_daemon_of_a_drill_whose_answer_was_lost_is_forgotten():
+    with hub("cut", (404, {"error": "Daemon not found"})) as (one, heard):
+        live.MadeUp(one).forget()
+        assert [method for method, *_ in heard] == ["DELETE", "DELETE"]
+
+
+def test_a_drill_finds_a_healthy_daemon_wherever_the_list_is_parted():
+    parts = [{"daemons": [{"daemonId": "a", "state": "down"}], "next": "a"}]
+    parts += [{"daemons": [{"daemonId": "b", "state": "healthy"}]}]
+    with hub(*((200, part) for part in parts)) as (one, _):
+        assert live._look(live.MadeUp(one))["count"] == 1
+
+
+def test_a_wait_asks_nothing_more_of_a_hub_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(client, "TRIES", 1)
+    monkeypatch.setattr(submit, "TELL_AFTER_MS", 0)
+    with hub("cut", (200, {"success": True})) as (one, heard):
+        wait_for_result(one, "t-1")
+    assert [path for _, path, *_ in heard] == ["/below/api/result/t-1"] * 2
 
 
 def test_tries_are_bounded():
@@ -152,6 +206,40 @@ def test_a_wait_for_an_answer_survives_a_hub_that_restarts(status, monkeypatch):
     absent = (404, {"error": "Result not found"})
     with hub(absent, (status, b"<html>"), absent, (200, {"success": True, "output": "42"})) as (one, _):
         assert wait_for_result(one, "t")["output"] == "42"
+
+
+@pytest.mark.parametrize("seen", [(), ((200, {"status": "pending"}), (404, {"error": "Result not found"}))])
+def test_a_wait_ends_when_the_hub_no_longer_has_the_task(seen, monkeypatch):
+    monkeypatch.setattr(submit, "TELL_AFTER_MS", 0)
+    monkeypatch.setattr(submit, "LOOK_EVERY_MS", 0)
+    answers = ((404, {"error": "Result not found"}), *seen, (404, {"error": "Task not found"}))
+    with hub(*answers) as (one, _), pytest.raises(AbsentError, match="no longer has the task t-1"):
+        wait_for_result(one, "t-1", within_ms=30_000)
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "answer"),
+    [
+        (tasks, tasks.tasks, {"tasks": [{"id": "t-1", "status": "done"}]}),
+        (notices, notices.notices, {"notices": [{"id": "n-1", "channel": "c", "createdAt": AT, "cause": "late"}]}),
+        (
+            incidents,
+            incidents.list_,
+            {"incidents": [{"id": "i-1", "daemonId": "mini", "state": "down", "openedAt": AT}]},
+        ),
+    ],
+)
+def test_a_list_that_is_cut_says_so(module, command, answer, monkeypatch, capsys):
+    for more, said in (
+        ({"next": "x"}, "The newest 1 are shown; if there are more, a higher --limit shows them.\n"),
+        ({}, ""),
+    ):
+        with hub((200, answer | more)) as (one, _):
+            monkeypatch.setattr(module, "connect", lambda one=one: one)
+            command.main(["--limit", "1"], standalone_mode=False)
+        shown = capsys.readouterr()
+        assert "-1 " in shown.out
+        assert shown.err == said
 
 
 def test_a_refusal_by_a_firewall_is_not_called_the_hubs():

@@ -189,7 +189,7 @@ def test_tasks_are_listed_and_filtered(cli):
     assert "needle" in cli("tasks", "--source", "hay").out
     assert json.loads(cli("tasks", "--search", "needle", "--json").out)["tasks"][0]["source"] == "hay"
     assert cli("tasks", "--source", "nowhere").out == ""
-    assert "shows more" in cli("tasks", "--limit", "1").err
+    assert "a higher --limit" in cli("tasks", "--limit", "1").err
 
 
 @pytest.mark.usefixtures("daemon")

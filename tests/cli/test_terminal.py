@@ -10,6 +10,7 @@ import pytest
 
 from understudy.cli import terminal
 from understudy.cli.progress import CLEAR_LINE, ProgressLine
+from understudy.texts import _chosen
 
 
 def test_control_characters_never_reach_the_terminal():
@@ -183,6 +184,21 @@ def test_a_task_of_a_megabyte_is_shown_in_lines_that_people_read(capsys, monkeyp
     assert len(said) < 140_000
     tasks.task.callback("t1", as_json=True)
     assert json.loads(capsys.readouterr().out) == record
+
+
+def test_the_history_of_a_task_is_aligned_in_japanese_too(capsys, monkeypatch):
+    from understudy.cli import tasks
+
+    monkeypatch.setenv("UNDERSTUDY_LANG", "ja")
+    _chosen.cache_clear()
+    times = ("00:00:00", "00:00:00.01", "00:00:42", "01:02:00", "23:59:59")
+    history = [{"at": f"2026-01-01T{at}Z", "level": "info", "message": "m"} for at in times]
+    try:
+        said = tasks._history({"history": history})[2:]
+    finally:
+        _chosen.cache_clear()
+    assert any("時間" in line for line in said)
+    assert len({terminal.columns(line) for line in said}) == 1
 
 
 def test_doctor_does_not_advise_to_run_doctor():

@@ -478,6 +478,16 @@ def test_a_long_list_of_daemons_is_read_to_its_end_wherever_the_overview_ends() 
     assert [*changes(first, second)] == []
 
 
+def test_a_hub_that_does_not_say_whether_it_is_ready_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unheard(path: str) -> tuple[int, Any]:
+        raise UnreachableError("no answer")
+
+    hub = BigHub(["a"], 1)
+    assert command.read_look(hub, HubAddress(hub.url, ""), lambda: 0).hub["isReady"] is True
+    monkeypatch.setattr(hub, "status_of", unheard)
+    assert command.read_look(hub, HubAddress(hub.url, ""), lambda: 0).hub["isReady"] is False
+
+
 class OldHub:
     url = "http://hub:1"
 

@@ -60,7 +60,7 @@ def _daemon_id(request: Request) -> str:
 def _pause(*, paused: bool) -> Any:
     def make(request: Request) -> Operation:
         daemon_id = _daemon_id(request)
-        body = request.parsed(PauseBody) if request.body.strip() else PauseBody()
+        body = request.parsed_if_any(PauseBody)
         return PauseDaemon(daemon_id, paused=paused, for_ms=round((body.for_sec or 0) * 1000))
 
     return make
@@ -73,7 +73,7 @@ def _ask(request: Request) -> Operation:
 
 def _acknowledge(request: Request) -> Operation:
     incident_id = id_of(request, "incident_id", "incidentId")
-    body = request.parsed(AcknowledgeBody) if request.body.strip() else AcknowledgeBody()
+    body = request.parsed_if_any(AcknowledgeBody)
     return AcknowledgeIncident(incident_id, body.by or request.caller.key_id)
 
 
@@ -84,7 +84,7 @@ def _incidents(request: Request, view: View) -> Any:
 
 HEARTBEAT = Endpoint(
     "POST", "/api/queue/heartbeat", "A sign of life; renews the leases of what runs", ("work",), make=_heartbeat,
-    shape=HeartbeatBody, answer=(HeartbeatAnswer,), errors=(409, 507), is_limited=False,
+    shape=HeartbeatBody, needs_body=False, answer=(HeartbeatAnswer,), errors=(409, 507), is_limited=False,
 )  # fmt: skip
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -109,11 +109,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/pause", "Give a daemon no work and do not judge its silence", ("admin",),
-        make=_pause(paused=True), shape=PauseBody, answer=(DaemonChanged,), errors=(404,),
+        make=_pause(paused=True), shape=PauseBody, needs_body=False, answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/resume", "Give a daemon work again and judge its silence", ("admin",),
-        make=_pause(paused=False), shape=PauseBody, answer=(DaemonChanged,), errors=(404,),
+        make=_pause(paused=False), shape=PauseBody, needs_body=False, answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/directives", "Order a daemon to drain, resume, restart or update",
@@ -139,6 +139,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/incidents/{incident_id}/acknowledge", "Acknowledge an incident", ("admin", "work"),
-        make=_acknowledge, shape=AcknowledgeBody, answer=(IncidentChanged,), errors=(404,),
+        make=_acknowledge, shape=AcknowledgeBody, needs_body=False, answer=(IncidentChanged,), errors=(404,),
     ),
 )  # fmt: skip

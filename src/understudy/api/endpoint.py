@@ -40,6 +40,10 @@ class Request(Struct):
         """The body as `shape`; BadRequestError names what is wrong."""
         return decode(self.body, shape)
 
+    def parsed_if_any(self, shape: type[Any]) -> Any:
+        """The same; no body is one that names nothing, for an endpoint without `needs_body`."""
+        return self.parsed(shape) if self.body.strip() else shape()
+
     def number(self, name: str, low: int, high: int, default: int) -> int:
         """An integer of the query within its bounds; BadRequestError otherwise."""
         text = self.query.get(name, "")
@@ -61,6 +65,8 @@ class Endpoint(Struct, frozen=True):
     make: Callable[[Request], Operation] | None = None
     show: Callable[[Request, View], Any] | None = None
     shape: type[Any] | None = None  # of the body, for OpenAPI
+    needs_body: bool = True  # False: it may be left out, for OpenAPI
+    is_keyed: bool = False  # by a header Idempotency-Key
     status: Callable[[Any], int] | int = 200
     body_of: Callable[[Any], Any] | None = None  # from the operation's answer to that of the endpoint
     errors: tuple[int, ...] = ()

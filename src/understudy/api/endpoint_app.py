@@ -146,7 +146,7 @@ class EndpointApp:
             b"",
             api.hub.clock.now_ms(),
             api.hub.ids,
-            _header(scope, b"idempotency-key") if endpoint.method == "POST" else "",
+            _header(scope, b"idempotency-key") if endpoint.is_keyed else "",
             api.redactor,
         )
         if request.path:

@@ -26,7 +26,7 @@ def _notices(request: Request, view: View) -> Any:
 
 
 def _test(request: Request) -> Operation:
-    body = request.parsed(TestBody) if request.body.strip() else TestBody()
+    body = request.parsed_if_any(TestBody)
     return SendTestNotice(body.channel or "")
 
 
@@ -62,7 +62,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/channels/test", "Send a test to one channel or all", ("admin",), make=_test, shape=TestBody,
-        answer=(TestsAnswer,), errors=(409,),
+        needs_body=False, answer=(TestsAnswer,), errors=(409,),
     ),
     Endpoint(
         "POST", "/api/incidents/{incident_id}/snooze", "Hold back reminders and escalations for a while",

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from understudy.api.daemons import DAEMON_ID_CHARS_MAX
 from understudy.api.endpoint import Endpoint
+from understudy.api.tasks import DEDUP_CHARS_MAX
 from understudy.wire.answers.base import ErrorAnswer
 from understudy.wire.answers.health import HealthAnswer, ReadyAnswer
 from understudy.wire.limits import ID_PATTERN
@@ -26,6 +28,12 @@ _WORDS = {
     507: "There is no room for more; `code` says which bound it is",
 }
 _STREAM = {"text/event-stream": {"schema": {"type": "string", "description": "The data of each event is an EventJson"}}}
+_IN_PATHS: dict[str, dict[str, Any]] = {  # what is no id
+    "daemon_id": {"type": "string", "minLength": 1, "maxLength": DAEMON_ID_CHARS_MAX},
+    "user_id": {"type": "string"},
+}
+_IDEMPOTENCY_KEY = ("Idempotency-Key", {"type": "string", "maxLength": DEDUP_CHARS_MAX})
+_LAST_EVENT_ID = ("Last-Event-ID", {"type": "string"})
 PUBLIC = (  # path, summary, the shape of the answer, and with which statuses it comes
     ("/health", "Whether the hub runs", HealthAnswer, (200,)),
     ("/ready", "Whether it can do its work now", ReadyAnswer, (200, 503)),
@@ -65,11 +73,11 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "summary": endpoint.summary,
         "description": f"Scopes: {', '.join(endpoint.scopes)}",
         "operationId": f"{endpoint.method.lower()}{_PARAMETER.sub(r'by_', endpoint.path).replace('/', '_')}",
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint), *_headers(endpoint)],
         "responses": _responses(endpoint),
     }
     if endpoint.shape is not None:
-        operation["requestBody"] = {"required": True, "content": _json_of((endpoint.shape,))}
+        operation["requestBody"] = {"required": endpoint.needs_body, "content": _json_of((endpoint.shape,))}
     return operation
 
 
@@ -104,7 +112,7 @@ def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": ID_PATTERN} if name != "user_id" else {"type": "string"},
+            "schema": _IN_PATHS.get(name, {"type": "string", "pattern": ID_PATTERN}),
         }
         for name in _PARAMETER.findall(endpoint.path)
     ]
@@ -112,6 +120,11 @@ def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": dict(schema)} for name, schema in endpoint.query]
+
+
+def _headers(endpoint: Endpoint) -> list[dict[str, Any]]:
+    read = [_IDEMPOTENCY_KEY] * endpoint.is_keyed + [_LAST_EVENT_ID] * endpoint.follows
+    return [{"name": name, "in": "header", "required": False, "schema": schema} for name, schema in read]
 
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:

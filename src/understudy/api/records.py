@@ -22,6 +22,7 @@ from understudy.wire.memory import MemorySaveBody, channel_of
 
 SEARCH_CHARS_MAX = 256
 USER_CHARS_MAX = 256
+CONTEXT_CHARS_MAX = 4_000 * CHARS_A_TOKEN
 
 
 def _user(request: Request) -> str:
@@ -37,7 +38,7 @@ def _channel(request: Request) -> str:
 
 def _context(request: Request, view: View) -> Any:
     tokens = request.number("maxTokens", 100, 4000, 2000)
-    chars = request.number("maxChars", 100, 4000 * CHARS_A_TOKEN, CONTEXT_CHARS)
+    chars = request.number("maxChars", 100, CONTEXT_CHARS_MAX, CONTEXT_CHARS)
     return view.context(_user(request), _channel(request), tokens, chars)
 
 
@@ -89,6 +90,7 @@ EVENTS = Endpoint(
         ("since", {"type": "string", "format": "date-time"}),
         ("cursor", {"type": "integer", "minimum": 1}),
         ("limit", _LIMIT),
+        ("follow", {"type": "string", "description": "1 or true: as Server-Sent Events"}),
     ),
 )  # fmt: skip
 
@@ -104,6 +106,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         query=(
             ("channel", STRING),
             ("maxTokens", {"type": "integer", "minimum": 100, "maximum": 4000, "default": 2000}),
+            (
+                "maxChars",
+                {"type": "integer", "minimum": 100, "maximum": CONTEXT_CHARS_MAX, "default": CONTEXT_CHARS},
+            ),
         ),
     ),
     Endpoint(

@@ -12,19 +12,19 @@ LINK_PREFIX = "login"
 
 
 def _make_link(request: Request) -> Operation:
-    body = request.parsed(LoginLinkBody) if request.body.strip() else LoginLinkBody()
+    body = request.parsed_if_any(LoginLinkBody)
     return MakeLoginLink(body.scope, request.ids.secret(LINK_PREFIX), request.caller)
 
 
 def _end_all(request: Request) -> Operation:
-    body = request.parsed(EndSessionsBody) if request.body.strip() else EndSessionsBody()
+    body = request.parsed_if_any(EndSessionsBody)
     return EndSessions(body.keep or "", request.caller.key_id)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/login-links", "A link that logs a browser in, once, within ten minutes", ("admin",),
-        make=_make_link, shape=LoginLinkBody, answer=(LoginLink,), status=201,
+        make=_make_link, shape=LoginLinkBody, needs_body=False, answer=(LoginLink,), status=201,
     ),
     Endpoint(
         "GET", "/api/sessions", "Browsers that are or were logged in", ("admin",), show=lambda _, v: v.sessions(),
@@ -37,6 +37,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/sessions/end", "End all sessions, but for one if `keep` names it", ("admin",), make=_end_all,
-        shape=EndSessionsBody, answer=(EndedSessions,),
+        shape=EndSessionsBody, needs_body=False, answer=(EndedSessions,),
     ),
 )  # fmt: skip

@@ -60,7 +60,7 @@ def _enqueue_batch(request: Request) -> Operation:
 
 
 def _claim(request: Request) -> Operation:
-    body = request.parsed(ClaimBody) if request.body.strip() else ClaimBody()
+    body = request.parsed_if_any(ClaimBody)
     return ClaimTasks(body, body.worker_id or body.daemon_id or f"worker_{request.now_ms}")
 
 
@@ -90,7 +90,7 @@ def _results(request: Request) -> Operation:
 
 def _release(request: Request) -> Operation:
     task_id = task_id_of(request)
-    return ReleaseLease(task_id, request.parsed(ReleaseBody) if request.body.strip() else ReleaseBody())
+    return ReleaseLease(task_id, request.parsed_if_any(ReleaseBody))
 
 
 def _steer(verb: Verb) -> Any:
@@ -129,7 +129,7 @@ def _created(answer: Any) -> int:
 
 CLAIM = Endpoint(
     "POST", "/api/queue/claim", "Claim tasks under leases; waitSec makes it a long poll", ("work",), make=_claim,
-    shape=ClaimBody, answer=(Claimed, NoTasks), errors=(409, 503), is_limited=False, waits=True,
+    shape=ClaimBody, needs_body=False, answer=(Claimed, NoTasks), errors=(409, 503), is_limited=False, waits=True,
 )  # fmt: skip
 RESULT = Endpoint(
     "POST", "/api/result/{task_id}", "Report the result of a run", ("work",), make=_result, shape=ResultBody,
@@ -145,7 +145,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue", "Enqueue a task", ("submit",), make=_enqueue, shape=EnqueueBody,
-        status=_created, answer=(EnqueueAnswer,),
+        is_keyed=True, status=_created, answer=(EnqueueAnswer,),
         body_of=lambda made: EnqueueAnswer(success=True, task_id=made[0].task_id, created=made[0].created),
         errors=(422, 507),
     ),
@@ -160,7 +160,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/release", "Give a task back", ("work",), make=_release, shape=ReleaseBody,
-        answer=(Released,), errors=(403, 409), is_limited=False,
+        needs_body=False, answer=(Released,), errors=(403, 409), is_limited=False,
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/status", "Note a status on a task", ("work",),

@@ -20,7 +20,7 @@ from understudy.wire.refusals import has_words
 from understudy.wire.response import BoundedResponse
 
 CONNECT_S = 5.0
-ANSWER_S = 15.0
+ANSWER_S = 25.0  # longer than a search may wait and take in a hub (runtime/hub/reading)
 TRIES = 4
 PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 1_600
 RETRY_AFTER_S_MAX = 5.0
@@ -77,7 +77,7 @@ class HubClient:
         path: str,
         body: Any = None,
         *,
-        repeatable: bool = True,
+        repeatable: bool,
         headers: Mapping[str, str] | None = None,
     ) -> HubAnswer:
         """The JSON object that came with a 2xx. ClientError says what else happened and what to do."""

@@ -73,7 +73,7 @@ def set_(
     if expected_sleep:
         kept["expectedSleep"] = windows
     try:
-        answer = hub.ask("PUT", path_of("daemons", daemon_id, "settings"), kept)
+        answer = hub.ask("PUT", path_of("daemons", daemon_id, "settings"), kept, repeatable=True)
     except AbsentError:
         raise _unknown(daemon_id) from None
     say_json(answer) if as_json else say(t("cli.daemons.set_done", id=daemon_id))
@@ -113,7 +113,7 @@ def _say(
     daemon_id: str, verb: str, method: str, path: str, body: dict[str, Any] | None = None, *, as_json: bool
 ) -> None:
     try:
-        answer = connect(admin=True).ask(method, path, body)
+        answer = connect(admin=True).ask(method, path, body, repeatable=verb != "forget")
     except AbsentError:
         raise _unknown(daemon_id) from None
     say_json(answer) if as_json else say(t(f"cli.daemons.{verb}_done", id=daemon_id))

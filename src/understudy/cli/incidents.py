@@ -36,6 +36,8 @@ def list_(limit: int, as_json: bool) -> None:
     rows = [_row(row) for row in found.get("incidents", [])]
     heads = ("id", "daemon", "state", "opened", "length", "acknowledged")
     say(table([t(f"cli.column.{head}") for head in heads], rows)) if rows else note(t("cli.incidents.none"))
+    if found.get("next"):
+        note(t("cli.tasks.more", count=len(rows)))
 
 
 @incidents.command("ack", help=t("cli.incidents.ack"), example="understudy incidents ack incident-01J9ZQ4X")

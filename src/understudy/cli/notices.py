@@ -44,11 +44,13 @@ def notices(dead: bool, waiting: bool, resend_id: str | None, limit: int, as_jso
     rows = [_row(row) for row in found.get("notices", [])]
     heads = ("id", "channel", "state", "created", "cause", "about", "error")
     say(table([t(f"cli.column.{head}") for head in heads], rows)) if rows else note(t("cli.notices.none"))
+    if found.get("next"):
+        note(t("cli.tasks.more", count=len(rows)))
 
 
 def _resend(notice_id: str, *, as_json: bool) -> None:
     try:
-        answer = connect(admin=True).post(path_of("notices", notice_id, "resend"), repeatable=True)
+        answer = connect(admin=True).post(path_of("notices", notice_id, "resend"))
     except AbsentError:
         raise AbsentError(t("cli.notices.unknown", id=notice_id)) from None
     channel = safe(answer.get("notice", {}).get("channel", ""))

@@ -26,6 +26,7 @@ from understudy.worker.hidden import hide
 CONTENT_BYTES_MAX = 1 << 20  # as the hub takes it
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 1.0
 TELL_AFTER_MS = 5_000
+LOOK_EVERY_MS = 60_000  # whether the hub still has the task
 UNREACHABLE_MS_MAX = 120_000
 WAIT_MS_MAX = 8 * 86_400_000  # the longest time limit of a task is 7 d
 NOTHING = "none"  # as `--needs`: text is enough
@@ -122,30 +123,44 @@ def wait_for_result(
     clock = SystemClock()
     started = clock.mono_ms()
     heard = started
+    look_at = started + TELL_AFTER_MS
     pause_s = PAUSE_S_MIN
     is_reported = False
     while clock.mono_ms() - started < within_ms:
         look()
+        record = None
+        is_due = clock.mono_ms() >= look_at
         try:
             return hub.get(path_of("result", task_id))
         except AbsentError:
             heard = clock.mono_ms()
+            record = _record(hub, task_id) if is_due else None
         except UnreachableError:
             if clock.mono_ms() - heard > UNREACHABLE_MS_MAX:
                 raise
-        if not is_reported and clock.mono_ms() - started > TELL_AFTER_MS:
-            _tell(hub, task_id)
+        if is_due:
+            if not is_reported:
+                _tell(record)
             is_reported = True
+            look_at = clock.mono_ms() + LOOK_EVERY_MS
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, PAUSE_S_MAX)
     raise ClientError(t("cli.submit.gave_up", id=task_id, span=span(within_ms)))
 
 
-def _tell(hub: HubClient, task_id: str) -> None:
-    """Print why it takes long, as far as the key may see it."""
+def _record(hub: HubClient, task_id: str) -> dict[str, Any] | None:
+    """The whole record, None if it is not to be had now. AbsentError if the hub no longer has the task."""
     try:
-        record = hub.get(path_of("tasks", task_id))
+        return hub.get(path_of("tasks", task_id))
+    except AbsentError:
+        raise AbsentError(t("cli.submit.gone", id=task_id)) from None
     except ClientError:
+        return None
+
+
+def _tell(record: dict[str, Any] | None) -> None:
+    """Print why it takes long."""
+    if record is None:
         note(t("cli.submit.unheard"))
         return
     if record.get("status") == "claimed":

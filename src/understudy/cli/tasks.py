@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from understudy.cli.options import json_option
 from understudy.cli.terminal import (
     ago,
     clock_time,
+    columns,
     cut,
     json_of,
     note,
@@ -68,7 +70,7 @@ def tasks(status: str | None, source: str | None, search: str | None, limit: int
     else:
         note(t("cli.tasks.none"))
     if found.get("next"):
-        note(t("cli.tasks.more", limit=limit))
+        note(t("cli.tasks.more", count=len(rows)))
 
 
 @click.command("task", cls=Command, help=t("cli.task.help"), example="understudy task task-01J9ZQ4X")
@@ -134,14 +136,15 @@ def _attempts(record: dict[str, Any]) -> list[str]:
 
 
 def _history(record: dict[str, Any]) -> list[str]:
-    lines: list[str] = []
-    before = 0
-    for event in record.get("history", []):
-        at = parse_iso(event["at"])
-        distance = f"+{span(at - before)}" if before else ""
+    events = record.get("history", [])
+    instants = [parse_iso(event["at"]) for event in events]
+    distances = ["", *(f"+{span(at - before)}" for before, at in pairwise(instants))]
+    width = max(map(columns, distances))
+    lines = []
+    for event, distance in zip(events, distances, strict=False):
+        padded = " " * (width - columns(distance)) + distance
         colour = {"warning": "yellow", "critical": "red"}.get(event["level"], "")
-        lines.append(f"{clock_time(event['at'])}  {distance:>12}  {paint(safe(event['message']), colour)}")
-        before = at
+        lines.append(f"{clock_time(event['at'])}  {padded}  {paint(safe(event['message']), colour)}")
     return ["", paint(t("cli.task.history"), "dim"), *lines] if lines else []
 
 

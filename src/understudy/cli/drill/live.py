@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -69,11 +70,12 @@ class MadeUp:
 
     def be_quiet(self) -> None:
         """The hub's own limits again, so that looking for the notices makes no second incident. ClientError."""
-        self.hub.ask("PUT", path_of("daemons", self.id, "settings"), {})
+        self.hub.ask("PUT", path_of("daemons", self.id, "settings"), {}, repeatable=True)
 
     def forget(self) -> None:
         """Nothing of it is left but its story in the event log. ClientError."""
-        self.hub.ask("DELETE", path_of("daemons", self.id))
+        with suppress(AbsentError):  # also of a second try: the answer to the first was lost
+            self.hub.ask("DELETE", path_of("daemons", self.id), repeatable=True)
 
 
 def play_live(*, is_agreed: bool, as_json: bool) -> int:
@@ -102,14 +104,12 @@ def play_live(*, is_agreed: bool, as_json: bool) -> int:
 def _clean_up(made_up: MadeUp) -> None:
     try:
         made_up.forget()
-    except AbsentError:
-        return
     except ClientError as error:
         note(t("drill.not_forgotten", daemon=made_up.id, reason=error.message))
 
 
 def _look(made_up: MadeUp) -> Values:
-    daemons = made_up.hub.get("/api/daemons")["daemons"]
+    daemons = made_up.hub.daemons()
     healthy = [row["daemonId"] for row in daemons if row["state"] == "healthy"]
     if not healthy:
         raise RejectedError(t("drill.nobody_healthy"))
@@ -119,7 +119,7 @@ def _look(made_up: MadeUp) -> Values:
 def _made_up(made_up: MadeUp) -> Values:
     made_up.beat()
     limits = {"lateAfterSec": LATE_S, "downAfterSec": DOWN_S}
-    made_up.hub.ask("PUT", path_of("daemons", made_up.id, "settings"), limits)
+    made_up.hub.ask("PUT", path_of("daemons", made_up.id, "settings"), limits, repeatable=True)
     for _ in range(BEATS):
         time.sleep(BEAT_S / 2)
         made_up.beat()

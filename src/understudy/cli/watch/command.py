@@ -10,7 +10,7 @@ from typing import Any
 
 from understudy.cli.client import HubClient
 from understudy.cli.connection import HubAddress
-from understudy.cli.exits import AbsentError, ClientError
+from understudy.cli.exits import AbsentError, ClientError, UnreachableError
 from understudy.cli.machine import host_of, shares_machine
 from understudy.cli.terminal import can_draw, clock_time, json_of, safe, say
 from understudy.cli.watch.changes import NOTHING, Change, changes, text_of
@@ -19,7 +19,7 @@ from understudy.cli.watch.threads import Threads
 from understudy.clock import SystemClock, iso
 from understudy.texts import t
 
-ANSWER_S = 5.0
+ANSWER_S = 12.0  # longer than a hub whose store hangs takes to say so
 TICK_S = 1.0
 FRAME_MS = 100  # at most ten drawings a second, whatever happens
 COLUMNS_MIN, LINES_MIN = 20, 8
@@ -53,19 +53,27 @@ def read_look(hub: HubClient, place: HubAddress, mono_ms: Callable[[], int]) -> 
     if rest := overview.pop("daemonsNext", ""):
         overview["daemons"] += hub.daemons(rest)  # without periods
     health = hub.get("/health")
-    _, ready = hub.status_of("/ready")
     return HubSnapshot(
         mono,
         {
             "url": place.url,
             "version": health.get("version"),
             "startedAt": health.get("startedAt"),
-            "isReady": bool(ready and ready.get("ready")),
+            "isReady": _is_ready(hub),
             "sharesMachine": shares_machine(place, overview["daemons"], host_of(hub)),
         },
         overview,
         hub.get("/api/channels").get("channels", []),
     )
+
+
+def _is_ready(hub: HubClient) -> bool:
+    """False also if no answer comes: this hub has just answered something else."""
+    try:
+        _, ready = hub.status_of("/ready")
+    except UnreachableError:
+        return False
+    return isinstance(ready, dict) and bool(ready.get("ready"))
 
 
 def draw(scene: Scene, threads: Threads, mono_ms: Callable[[], int]) -> None:

@@ -2,7 +2,7 @@
 
 TEXTS = {
     "cli.submit.help": "Submit a task. Prints its id, or with --wait only its answer. TEXT is the question; - reads it from stdin.",
-    "cli.submit.wait": "Wait for the answer and print it. Exit code 1 if the task fails, 3 if the hub does not answer for two minutes; Ctrl-C ends only the waiting.",
+    "cli.submit.wait": "Wait for the answer and print it. Exit code 1 if the task fails, 3 if the hub does not answer for two minutes, 5 if it no longer has the task; Ctrl-C ends only the waiting.",
     "cli.submit.id": "An id of your choice; the same id twice is one task.",
     "cli.submit.priority": "The urgency.",
     "cli.submit.needs": "Tags that a machine must offer, separated by commas; `none`: text alone is enough.  [default: machine]",
@@ -26,6 +26,7 @@ TEXTS = {
     "cli.submit.running": "Still waiting: {worker} is working on it.",
     "cli.submit.queued": "Still waiting: no worker has claimed it yet (it needs: {needs}). `understudy daemons list` shows the candidates; `understudy daemon` starts one here.",
     "cli.submit.gave_up": "the task {id} has no result after {span}. `understudy task {id}` shows why.",
+    "cli.submit.gone": "the hub no longer has the task {id}: no result will come. Submit it again if you still need the answer.",
     "cli.submit.failed": "the task failed: {error}. `understudy task {id}` shows its history.",
     "cli.tasks.help": "List tasks, the newest first.",
     "cli.tasks.status": "Only those in this state.",
@@ -33,7 +34,7 @@ TEXTS = {
     "cli.tasks.search": "Only those that contain this text.",
     "cli.tasks.limit": "Maximum number.",
     "cli.tasks.none": "There are no such tasks.",
-    "cli.tasks.more": "There are more than {limit}: --limit shows more.",
+    "cli.tasks.more": "The newest {count} are shown; if there are more, a higher --limit shows them.",
     "cli.task.help": "Show the history of one task: the question, the workers and times, the result.",
     "cli.task.unknown": "there is no task {id!r}. `understudy tasks` lists them.",
     "cli.task.still_runs": "runs",

@@ -2,7 +2,7 @@
 
 TEXTS = {
     "cli.submit.help": "タスクを投入し、その ID を出力します。--wait を付けると回答だけを出力します。TEXT はタスクの本文で、- なら標準入力から読みます。",
-    "cli.submit.wait": "回答を待って出力します。タスクが失敗すれば終了コードは 1、ハブが 2 分間応答しなければ 3 です。Ctrl-C で終わるのは待機だけで、タスクは続きます。",
+    "cli.submit.wait": "回答を待って出力します。タスクが失敗すれば終了コードは 1、ハブが 2 分間応答しなければ 3、タスクがハブからなくなっていれば 5 です。Ctrl-C で終わるのは待機だけで、タスクは続きます。",
     "cli.submit.id": "任意の ID。同じ ID で 2 回投入しても、タスクは 1 つです。",
     "cli.submit.priority": "緊急度。",
     "cli.submit.needs": "マシンに必要な条件(カンマ区切り)。`none` なら、テキストで回答するだけのタスクです。 [既定値: machine]",
@@ -26,6 +26,7 @@ TEXTS = {
     "cli.submit.running": "引き続き待っています。{worker} が実行中です。",
     "cli.submit.queued": "引き続き待っています。まだどのワーカーも取得していません(必要な条件: {needs})。候補は `understudy daemons list` で確認できます。このマシンでデーモンを起動するには `understudy daemon` を実行してください。",
     "cli.submit.gave_up": "{span}たっても、タスク {id} の結果がありません。理由は `understudy task {id}` で分かります。",
+    "cli.submit.gone": "タスク {id} はもうハブにないため、結果は届きません。回答がまだ必要なら、もう一度投入してください。",
     "cli.submit.failed": "タスクは失敗しました(理由: {error})。経過は `understudy task {id}` で分かります。",
     "cli.tasks.help": "タスクを新しい順に一覧します。",
     "cli.tasks.status": "この状態のものだけ。",
@@ -33,7 +34,7 @@ TEXTS = {
     "cli.tasks.search": "この文字列を含むものだけ。",
     "cli.tasks.limit": "最大件数。",
     "cli.tasks.none": "該当するタスクはありません。",
-    "cli.tasks.more": "{limit} 件を超えています。--limit で件数を増やせます。",
+    "cli.tasks.more": "新しい順に {count} 件を表示しました。続きがある場合は、--limit の値を増やすと表示されます。",
     "cli.task.help": "1 つのタスクの経過(依頼の内容、実行したワーカーと時刻、結果)を表示します。",
     "cli.task.unknown": "タスク {id!r} はありません。`understudy tasks` で一覧できます。",
     "cli.task.still_runs": "実行中",
