@@ -42,9 +42,15 @@ def test_a_receiver_can_join_the_alarm_and_its_end_across_restarts(away: HubAway
 
 
 def test_a_machine_that_slept_could_not_have_heard(away: HubAway) -> None:
-    away.woke_up(600 * MINUTE)
-    assert told(away.missed(600 * MINUTE)) == []
-    assert told(away.missed(605 * MINUTE)) == ["critical"]
+    slept_ms = 600 * MINUTE
+    assert told(away.missed(600 * MINUTE, slept_ms)) == []
+    assert told(away.missed(605 * MINUTE - 1, slept_ms)) == []
+    assert told(away.missed(605 * MINUTE, slept_ms)) == ["critical"]
+
+
+def test_a_sleep_that_a_beat_has_survived_is_no_reason_to_wait_longer(away: HubAway) -> None:
+    assert told(away.heard(601 * MINUTE, 600 * MINUTE)) == []
+    assert told(away.missed(606 * MINUTE, 600 * MINUTE)) == ["critical"]
 
 
 def test_nothing_is_told_where_nobody_wants_it() -> None:

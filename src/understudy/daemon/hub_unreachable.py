@@ -7,23 +7,24 @@ from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.effects import Loop, NotifyOwner, WriteLog
 
+SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
+
 
 class HubAway:
-    """One notice when no heartbeat was accepted for this time, one when the hub is back; sleep does not count."""
+    """One notice when no heartbeat was accepted for this time, one when the hub is back; a sleep begins it anew."""
 
-    def __init__(self, after_ms: int, daemon_id: str, now_ms: int) -> None:
+    def __init__(self, after_ms: int, daemon_id: str, now_ms: int, slept_ms: int = 0) -> None:
         self._after_ms = after_ms
         self._daemon = daemon_id
         self._about = f"hub-away:{daemon_id}"
         self._heard_ms = now_ms
+        self._slept_ms = slept_ms  # in all, when the machine last heard or woke
         self._is_reported = False
 
-    def woke_up(self, now_ms: int) -> None:
-        """The machine slept: it could not have heard anything."""
-        self._heard_ms = now_ms
-
-    def missed(self, now_ms: int) -> Loop:
-        """A beat was not accepted."""
+    def missed(self, now_ms: int, slept_ms: int = 0) -> Loop:
+        """A beat was not accepted; `slept_ms` is how long the machine has slept in all: it heard nothing meanwhile."""
+        if slept_ms - self._slept_ms >= SLEPT_MS_MIN:
+            self._heard_ms, self._slept_ms = now_ms, slept_ms
         away_ms = now_ms - self._heard_ms
         if self._is_reported or not self._after_ms or away_ms < self._after_ms:
             return
@@ -32,9 +33,9 @@ class HubAway:
         yield WriteLog("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
         yield NotifyOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text, self._about)
 
-    def heard(self, now_ms: int) -> Loop:
+    def heard(self, now_ms: int, slept_ms: int = 0) -> Loop:
         """A beat was accepted."""
-        self._heard_ms = now_ms
+        self._heard_ms, self._slept_ms = now_ms, slept_ms
         if self._is_reported:
             self._is_reported = False
             yield WriteLog("info", "Heartbeat", "Hub in reach again")

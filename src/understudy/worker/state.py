@@ -201,6 +201,7 @@ class WorkerState:
         self.is_stopped = False  # nothing is left to do in this life
         self.seq = 0  # of the last heartbeat, from 1; 0: none sent
         self.slept_said_ms = 0  # of `slept_ms`: what accepted heartbeats have reported
+        self.slept_heeded_ms = 0  # of `slept_ms`: what had passed when an awakening was last acted on
 
     def mark(self, loop: str) -> None:
         """A loop succeeded, or has nothing to do: each beat reports it, so that the hub sees a dead or deaf loop."""
