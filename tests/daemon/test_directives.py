@@ -362,6 +362,17 @@ def test_an_update_that_was_cut_short_is_no_success() -> None:
     assert after.stage.run_until(lambda: after.reported("d1") == ["started", "failed"])
 
 
+def test_an_update_that_a_crash_cut_short_while_it_was_installed_is_no_success() -> None:
+    """Both lives run in the first installation, which has no name; the update has no environment yet."""
+    at_the_crash: list[LoadedDirectives] = []
+    hub = updating(lambda _: at_the_crash.append(hub.stage.remembered) or Failed("killed"))
+    assert hub.stage.run_until(lambda: bool(at_the_crash))
+    hub.stage.remembered = at_the_crash[0]
+    after = reborn(hub)
+    assert after.stage.run_until(lambda: after.reported("d1")[-1:] == ["failed"])
+    assert after.detail("d1") == "it was stopped before the new version was started"
+
+
 def test_a_life_that_no_hub_has_heard_of_proves_nothing() -> None:
     hub = OwnersHub()
     record = DirectiveOutcome("d1", "update", "started", "boot-0", environment="0.2.0-env")

@@ -95,7 +95,8 @@ def _arrive(state: WorkerState) -> Loop:
         if outcome.state != STARTED or outcome.boot_id == state.identity.boot_id or outcome.kind == "drain":
             continue
         failure = found.verdicts.get(outcome.id, "")
-        if outcome.kind == "update" and not failure and found.environment != outcome.environment:
+        is_in_it = bool(outcome.environment) and found.environment == outcome.environment
+        if outcome.kind == "update" and not failure and not is_in_it:
             failure = "it was stopped before the new version was started"
         if failure:
             yield from _end(state, outcome, FAILED, failure)
