@@ -108,6 +108,7 @@ class DaemonRuntime:
         machine.owner = self._owner()
         driver.use(machine)
         state.sessions = machine.sessions.load()
+        state.open_alarms = machine.alarms.load()
         machine.end_leftovers()
         try:
             is_orderly = self._drive(driver, state, home)

@@ -79,7 +79,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
     last_beats = 0
     skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     said_ms: int | None = None
-    away = HubAway(state.duties.hub_away_ms, state.identity.daemon_id, state.clock.mono_ms(), state.slept_ms())
+    away = _away(state)
     while state.mode != IDLE:
         beat = Beat(state)
         skew_ms = yield from _wake_up(state, beat, skew_ms)
@@ -116,6 +116,11 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             yield Wait("beat", min(pause_ms, max(100, _shortest_lease_ms(state) // 15)))
     state.has_stopped_beating = True
     state.signals.raise_("main")
+
+
+def _away(state: WorkerState) -> HubAway:
+    after_ms, name = state.duties.hub_away_ms, state.identity.daemon_id
+    return HubAway(after_ms, name, state.clock.mono_ms(), state.slept_ms(), alarms=state.open_alarms)
 
 
 def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Home:
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
         self.stopped = self.root / "stopped"  # the last life that a signal ended
         self.planned = self.root / "planned.json"  # an owner announced the stop that comes next
+        self.alarms = self.root / "alarms.json"  # those that the owner got from this daemon, and that are not over
         self.verdict = self.root / "verdict.json"  # why an update was taken back
         with _kept_in(data_dir):
             for path in (self.spool, self.evidence, self.markers):

@@ -187,6 +187,7 @@ class WorkerState:
         self.mode = RUNNING  # RUNNING, DRAINING, STOPPING or IDLE
         self.idle_reason = ""  # superseded or id_taken; "": not idle
         self.is_known = False  # a heartbeat of this boot was accepted
+        self.open_alarms: set[str] = set()  # what the owner was alarmed about by this daemon, earlier lives included
         self.is_hub_foreign = False  # its leases cannot be held (worker/foreign_hub.py)
         self.must_ask = False  # the machine slept: what is ours is not known until a heartbeat is accepted
         self.starts_last_hour = 0  # of this daemon, this one included
