@@ -271,6 +271,37 @@ def test_a_daemon_that_cannot_write_down_why_does_not_end(kind: str) -> None:
     assert not hub.stage.state.is_stop_asked
 
 
+def test_a_drain_that_the_disk_does_not_take_holds_says_so_and_is_kept_later() -> None:
+    hub = begun(OwnersHub())
+    hub.stage.disk_is_full = True
+    hub.ask("d1", "drain")
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])
+    assert "No space left" in hub.detail("d1")
+    assert hub.stage.state.mode == "draining"
+    assert not hub.stage.remembered.saved.is_drained
+    hub.stage.disk_is_full = False
+    hub.stage.run_for(2 * MINUTE_MS)
+    after = reborn(hub)
+    after.submit("t1")
+    after.stage.run_for(MINUTE_MS)
+    assert claims(after) == 0
+
+
+def test_a_resume_that_the_disk_does_not_take_is_kept_later() -> None:
+    hub = begun(OwnersHub())
+    hub.ask("d1", "drain")
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])
+    hub.stage.disk_is_full = True
+    hub.ask("d2", "resume")
+    assert hub.stage.run_until(lambda: hub.reported("d2") == ["done"])
+    assert "No space left" in hub.detail("d2")
+    hub.stage.disk_is_full = False
+    hub.stage.run_for(2 * MINUTE_MS)
+    after = reborn(hub)
+    after.submit("t1")
+    assert after.stage.run_until(lambda: "t1" in after.results)
+
+
 def running(run_ms: int) -> OwnersHub:
     """A daemon that has just begun a run of so many ms."""
     hub = begun(OwnersHub())

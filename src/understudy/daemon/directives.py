@@ -85,6 +85,8 @@ def directive_loop(state: WorkerState) -> Loop:
                 finally:  # only now: a beat that is answered meanwhile would bring it a second time
                     del state.directives[directive.id]
         yield from _look_at_drains(state)
+        if state.has_unkept_outcomes:
+            yield from _keep(state)
         yield Wait("directives", LOOK_MS_DRAINING if _drains(state) else LOOK_MS)
 
 
@@ -182,10 +184,21 @@ def _remember(state: WorkerState, outcome: DirectiveOutcome) -> Steps[bool]:
     state.outcomes[outcome.id] = outcome
     for oldest in list(state.outcomes)[:-OUTCOMES_MAX]:
         del state.outcomes[oldest]
-    failed: Failed | None = yield SaveDirectives(SavedDirectives(tuple(state.outcomes.values()), state.is_drained))
-    if failed is not None and outcome.state == STARTED and outcome.kind in ("restart", "update"):
+    failed = yield from _keep(state)
+    if failed is not None and outcome.kind in ("drain", "resume"):
+        reason = f"not on disk at first, tried again: {failed.reason}"
+        detail = f"{outcome.detail}; {reason}" if outcome.detail else reason
+        state.outcomes[outcome.id] = replace(outcome, detail=detail)
+    elif failed is not None and outcome.state == STARTED and outcome.kind in ("restart", "update"):
         reason = f"it could not be written to disk: {failed.reason}"
         state.outcomes[outcome.id] = replace(outcome, state=FAILED, detail=reason, is_reported=False)
         yield WriteLog("warning", "Directive", t("directives.failed", kind=outcome.kind), {"detail": reason})
     state.signals.raise_("beat")
     return failed is None
+
+
+def _keep(state: WorkerState) -> Steps[Failed | None]:
+    """All of them on disk; what it does not take is tried again with each look."""
+    failed: Failed | None = yield SaveDirectives(SavedDirectives(tuple(state.outcomes.values()), state.is_drained))
+    state.has_unkept_outcomes = failed is not None
+    return failed

@@ -181,6 +181,7 @@ class WorkerState:
         self.liveness = Liveness()  # which loops make progress
         self.directives: dict[str, ReceivedDirective] = {}  # as the hub offers them, by id, oldest first
         self.outcomes: dict[str, DirectiveOutcome] = {}  # outcomes of directives, kept across lives
+        self.has_unkept_outcomes = False  # the disk has not taken the latest of them
         self.is_drained = False  # drained by a directive: claims nothing until `resume`
         self.drain_until_ms = 0  # mono: when an ordered drain must be over; 0: no such drain
         self.successor = ""  # what this life ends for: "", "restart" or the environment of an update
