@@ -286,6 +286,19 @@ def test_the_last_will_of_a_guard_frees_the_task_at_once(hub: Hub) -> None:
     assert task["attempts"][0]["outcome"] == "lost"
 
 
+def test_a_beat_that_comes_after_the_last_will_leases_nothing_to_the_dead(hub: Hub) -> None:
+    hub.beat(running=[]).of(200)
+    task_id = hub.enqueue()
+    token = hub.daemon_lease(onLoss="requeue")["token"]
+    named = [{"taskId": task_id, "token": token}]
+    hub.beat(running=named).of(200)
+    release(hub, task_id, token=token, reason="daemon_gone").of(200)
+    assert hub.beat(running=named).of(200)["lost"] == [task_id]
+    release(hub, task_id, token=token, reason="daemon_gone").of(200)
+    assert hub.pending() == [task_id]
+    assert hub.task(task_id)["losses"] == 1
+
+
 def test_a_plain_release_is_no_loss(hub: Hub) -> None:
     task_id = hub.enqueue()
     release(hub, task_id, token=hub.lease()["token"]).of(200)

@@ -174,6 +174,19 @@ def test_a_guards_last_will_is_a_loss_and_a_drain_keeps_the_reservation() -> Non
     assert (unstarted.ready, unstarted.waiting_for) == (1, "")
 
 
+@pytest.mark.parametrize("on_loss", ["requeue", "wait"])
+def test_a_run_that_died_with_its_daemon_is_renewed_by_no_beat_and_lost_once(on_loss: str) -> None:
+    """The beat was on its way when the last will was heard; a result of the run still counts."""
+    named = leases.renew(claimed(on_loss=on_loss), later(1))
+    assert named is not None
+    will = leases.release(named.noun, later(2), POLICY, "daemon_gone").noun
+    assert leases.renew(will, later(2)) is None
+    assert leases.renew(will, later(3)) is None
+    assert leases.counts_still(will, will.token)
+    again = leases.renew(leases.claim(will, Grant("w2"), later(4), POLICY).noun, later(5))
+    assert again is not None, "the next run lives"
+
+
 def test_cancel_is_final_at_once_and_retry_starts_anew() -> None:
     cancelled = tasks.cancel(claimed(), later(1), "me")
     assert cancelled is not None

@@ -20,6 +20,9 @@ from tests.daemon.live import LiveDaemon
 from tests.daemon.live import living as daemon_living
 from tests.waiting import allowed_s, eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, stubborn
+from understudy.clock import SystemClock
+from understudy.daemon.home import Home
+from understudy.daemon.planned_stop import announce
 
 MIB = 1 << 20
 ENV_SHOWN = "import os, json; print(json.dumps(dict(os.environ)))"
@@ -50,6 +53,21 @@ def test_prompt_comes_back_byte_for_byte(hub: FakeHub, tmp_path: Path) -> None:
         eventually(lambda: "t1" in hub.results)
         assert hub.results["t1"]["output"] == prompt
         assert daemon.stop() == 0
+
+
+def test_a_planned_stop_that_meets_a_start_is_announced_to_the_hub_and_once(hub: FakeHub, tmp_path: Path) -> None:
+    """The service manager has a pid as soon as the process begins, long before it heeds signals."""
+    home = Home(tmp_path, "mini")
+    announce(home, 7_200_000, SystemClock().now_ms())
+    with daemon_living(hub.url, tmp_path, "cat") as daemon:
+        eventually(hub.beats)
+        assert daemon.stop() == 0
+    assert hub.beats()[-1]["plannedForSec"] == 7200
+    with daemon_living(hub.url, tmp_path, "cat") as daemon:
+        before = len(hub.beats())
+        eventually(lambda: len(hub.beats()) > before)
+        assert daemon.stop() == 0
+    assert (hub.beats()[-1]["state"], "plannedForSec" in hub.beats()[-1]) == ("stopping", False)
 
 
 def test_killed_daemon_takes_its_tree_along_and_leaves_a_last_will(hub: FakeHub, tmp_path: Path) -> None:

@@ -271,6 +271,37 @@ def test_a_daemon_that_cannot_write_down_why_does_not_end(kind: str) -> None:
     assert not hub.stage.state.is_stop_asked
 
 
+def test_a_drain_that_the_disk_does_not_take_holds_says_so_and_is_kept_later() -> None:
+    hub = begun(OwnersHub())
+    hub.stage.disk_is_full = True
+    hub.ask("d1", "drain")
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])
+    assert "No space left" in hub.detail("d1")
+    assert hub.stage.state.mode == "draining"
+    assert not hub.stage.remembered.saved.is_drained
+    hub.stage.disk_is_full = False
+    hub.stage.run_for(2 * MINUTE_MS)
+    after = reborn(hub)
+    after.submit("t1")
+    after.stage.run_for(MINUTE_MS)
+    assert claims(after) == 0
+
+
+def test_a_resume_that_the_disk_does_not_take_is_kept_later() -> None:
+    hub = begun(OwnersHub())
+    hub.ask("d1", "drain")
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])
+    hub.stage.disk_is_full = True
+    hub.ask("d2", "resume")
+    assert hub.stage.run_until(lambda: hub.reported("d2") == ["done"])
+    assert "No space left" in hub.detail("d2")
+    hub.stage.disk_is_full = False
+    hub.stage.run_for(2 * MINUTE_MS)
+    after = reborn(hub)
+    after.submit("t1")
+    assert after.stage.run_until(lambda: "t1" in after.results)
+
+
 def running(run_ms: int) -> OwnersHub:
     """A daemon that has just begun a run of so many ms."""
     hub = begun(OwnersHub())
@@ -360,6 +391,17 @@ def test_an_update_that_was_cut_short_is_no_success() -> None:
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped)
     after = reborn(hub)  # the machine was switched off: the service has started the old version
     assert after.stage.run_until(lambda: after.reported("d1") == ["started", "failed"])
+
+
+def test_an_update_that_a_crash_cut_short_while_it_was_installed_is_no_success() -> None:
+    """Both lives run in the first installation, which has no name; the update has no environment yet."""
+    at_the_crash: list[LoadedDirectives] = []
+    hub = updating(lambda _: at_the_crash.append(hub.stage.remembered) or Failed("killed"))
+    assert hub.stage.run_until(lambda: bool(at_the_crash))
+    hub.stage.remembered = at_the_crash[0]
+    after = reborn(hub)
+    assert after.stage.run_until(lambda: after.reported("d1")[-1:] == ["failed"])
+    assert after.detail("d1") == "it was stopped before the new version was started"
 
 
 def test_a_life_that_no_hub_has_heard_of_proves_nothing() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from tests.daemon.raw_server import raw_server
 from tests.waiting import allowed_s, eventually
@@ -27,7 +28,7 @@ from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.home import Home
 from understudy.daemon.index import OWN_INDEX, has_own_index
 from understudy.daemon.installation import Installation, InstallError, launcher
-from understudy.worker.directives import ReceivedDirective
+from understudy.worker.directives import DirectiveOutcome, ReceivedDirective, SavedDirectives
 
 NAME = "understudy-9.9.9-py3-none-any.whl"
 SIMPLE, SRV = "simple", "///srv/wheels"  # apart: no file of the repository names a registry
@@ -297,6 +298,34 @@ def test_the_environment_of_another_living_daemon_stays(tmp_path: Path) -> None:
     lock.release()
     made.prune("d")
     assert {path.name for path in made.environments.iterdir()} == {"original", "c", "d"}
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_environment_that_another_daemon_is_about_to_run_in_stays(tmp_path: Path, is_installed: bool) -> None:
+    """It drains, or pip is still at work, while the first of them has arrived in its own."""
+    made, other = Installation(tmp_path), Home(tmp_path, "other")
+    made.launcher()
+    names = ("0.1.0-0000000000aa", "0.2.0-0000000000bb", "0.1.0-0000000000cc", "0.2.0-0000000000dd")
+    for age_s, name in zip((60, 50, 40, 30), names, strict=True):
+        environment(made, name, age_s)
+    update = DirectiveOutcome("directive-0000000000bb", "update", "started", "b1")
+    update = replace(update, environment=names[1] if is_installed else "")
+    DirectiveFile(other, "b1").save(SavedDirectives((update,)))
+    made.prune(names[3])
+    assert {path.name for path in made.environments.iterdir()} == {"original", *names[1:]}
+    DirectiveFile(other, "b1").save(SavedDirectives((replace(update, state="failed"),)))
+    made.prune(names[3])
+    assert {path.name for path in made.environments.iterdir()} == {"original", *names[2:]}
+
+
+def test_an_update_of_ones_own_that_was_taken_back_goes(tmp_path: Path) -> None:
+    made, home = Installation(tmp_path), Home(tmp_path, "mini")
+    made.launcher()
+    environment(made, "0.2.0-0000000000bb")
+    update = DirectiveOutcome("directive-0000000000bb", "update", "started", "b1", environment="0.2.0-0000000000bb")
+    DirectiveFile(home, "b1").save(SavedDirectives((update,)))
+    made.prune("", [update.id])
+    assert {path.name for path in made.environments.iterdir()} == {"original"}
 
 
 def test_a_daemon_notes_its_environment_when_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from tests.fakes.launchd import FakeLaunchd
 from tests.waiting import eventually
 from understudy.clock import SystemClock
 from understudy.daemon.service import Program, ServiceError, log_file, run
+from understudy.daemon.service.commands import ABSENT, TIMED_OUT
 from understudy.daemon.service.launchd import BOOTSTRAP_TRIES, Launchd, plist
 
 WORK = "import time\nwhile True: time.sleep(0.05)"
@@ -168,6 +169,34 @@ def test_a_job_that_does_not_go_is_told_with_what_turns_it_on(launchd, agent, tm
     eventually(lambda: agent.state().word == "stopped", what="the end of the old job")
     agent.restart()
     assert agent.state().word == "running"
+
+
+@pytest.mark.parametrize("code", [ABSENT, TIMED_OUT])
+def test_a_job_that_nobody_can_look_at_is_not_taken_for_gone(launchd, agent, tmp_path, code):
+    """Its file stays, so that it can be stopped later."""
+    agent.install(program(tmp_path))
+    pid = agent.state().pid
+    launchd.print_error = code
+    for act in (agent.stop, agent.uninstall, agent.restart):
+        with pytest.raises(ServiceError, match="does not say"):
+            act()
+    assert agent.path.exists()
+    assert is_alive(pid)
+    assert launchd.times("launchctl", "bootout") == 0
+    launchd.print_error = 0
+    agent.uninstall()
+    assert not is_alive(pid)
+    assert not agent.path.exists()
+
+
+def test_a_look_that_fails_while_a_job_goes_is_no_sign_that_it_has_gone(launchd, agent, tmp_path):
+    agent.install(program(tmp_path))
+    pid = agent.state().pid
+    launchd.leaves_after_s = 0.2
+    launchd.blind_after_bootout = 3
+    agent.stop()
+    assert launchd.job(agent.name) is None
+    assert not is_alive(pid)
 
 
 def test_bootstrap_is_tried_again_on_error_5(launchd, agent, tmp_path):

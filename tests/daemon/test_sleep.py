@@ -11,7 +11,7 @@ from understudy.clock import SystemClock
 from understudy.daemon.life import main_loop
 from understudy.daemon.sleep import SleepWatch
 from understudy.runtime.machine.drive import Driver
-from understudy.worker.effects import Abort, HubAnswer, ResetConnections
+from understudy.worker.effects import Abort, Failed, HubAnswer, ResetConnections
 from understudy.worker.state import Signals
 
 HOUR_MS = 3_600_000
@@ -34,6 +34,9 @@ class Sleeper(RulesHub):
         self.slept_ms += ms
         self.stage.clock.advance(ms)
         self.stage.state.signals.raise_("beat")  # as the driver does within two seconds
+
+    def count(self, kind: type) -> int:
+        return sum(isinstance(effect, kind) for effect in self.effects)
 
     def beats(self) -> list[dict[str, Any]]:
         return [call.body for _, call in self.stage.calls if call.path.endswith("/heartbeat")]
@@ -75,6 +78,46 @@ def test_a_run_that_was_about_to_start_waits_for_the_hubs_word_after_a_sleep() -
     assert hub.stage.started == []
     hub.refuses.clear()
     assert hub.stage.run_until(lambda: hub.stage.started == ["t1"], within_ms=10_000)
+
+
+def test_a_sleep_is_acted_on_once_however_often_the_beat_after_it_fails() -> None:
+    hub = Sleeper()
+    hub.stage.run_for(12_000)
+    hub.is_away = True
+    hub.effects.clear()
+    hub.sleep(HOUR_MS)
+    hub.stage.run_for(60_000)
+    assert hub.count(ResetConnections) == 1
+    assert hub.count(Abort) == 1
+    hub.sleep(HOUR_MS)
+    hub.stage.run_for(60_000)
+    assert hub.count(ResetConnections) == 2
+    assert {beat["sleptSec"] for beat in hub.beats() if "sleptSec" in beat} == {3600, 7200}
+
+
+def test_the_owner_hears_of_a_hub_that_is_away_after_a_sleep() -> None:
+    hub = Sleeper()
+    hub.stage.run_for(12_000)
+    hub.is_away = True
+    hub.sleep(HOUR_MS)
+    hub.stage.run_for(290_000)
+    assert hub.stage.reported == []
+    hub.stage.run_for(HOUR_MS)
+    assert [line.split()[0] for line in hub.stage.reported] == ["critical"]
+
+
+def test_a_sleep_during_a_beat_is_no_absence_of_the_hub() -> None:
+    """The beat is on its way when the lid is closed; its connection is dead when it is opened."""
+    hub = Sleeper()
+    answer = hub.stage.hub
+    hub.stage.hub = lambda call: (900, answer(call)[1])
+    hub.stage.run_until(lambda: len(hub.beats()) == 3)
+    hub.is_away = True
+    hub.stage.hub = lambda _: (900, Failed("connection reset"))
+    hub.stage.run_until(lambda: len(hub.beats()) == 4)
+    hub.sleep(HOUR_MS)
+    hub.stage.run_for(60_000)
+    assert hub.stage.reported == []
 
 
 class Meter:

@@ -49,6 +49,8 @@ class FakeLaunchd(Keeper):
         self.bootstrap_errors: list[int] = []  # given before anything is loaded
         self.leaves_after_s = 0.0  # how long a job is still there after its process ended
         self.has_gui = True
+        self.print_error = 0  # launchctl gives no answer when it is asked about a job
+        self.blind_after_bootout = 0  # so many looks after it get none
         self.disabled: set[str] = set()
         self.throttle_s = 0.05  # instead of ThrottleInterval
 
@@ -115,6 +117,11 @@ class FakeLaunchd(Keeper):
 
     def _print(self, target: str) -> Said:
         job = self.jobs.get(target)
+        if self.print_error:
+            return self.print_error, "", "launchctl: no answer"
+        if job and job.is_leaving and self.blind_after_bootout:
+            self.blind_after_bootout -= 1
+            return 124, "", "launchctl: no answer"
         return (0, printed(job), "") if job else _no_service(target)
 
     def _spawn_by_itself(self, job: Job) -> None:

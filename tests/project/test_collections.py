@@ -113,6 +113,7 @@ BOUNDED = {
     "worker/state WorkerState.auth_asked": "executors",
     "worker/state WorkerState.places": "PLACES_MAX",
     "worker/state WorkerState.auth_shown": "executors",
+    "worker/state WorkerState.open_alarms": "two kinds of alarm, written here",
     "worker/state WorkerState.directives": "OPEN_MAX directives that the hub keeps open",
     "worker/state WorkerState.outcomes": "OUTCOMES_MAX",
     "worker/state WorkerState.results": "UNDELIVERED_MAX and the runs",

@@ -83,6 +83,16 @@ def test_a_hub_that_was_upgraded_is_worked_for_again() -> None:
     assert any("works for the hub again" in told for told in hub.stage.reported)
 
 
+def test_an_alarm_of_an_earlier_life_about_the_hub_is_ended_by_the_first_good_lease() -> None:
+    hub = RulesHub()
+    hub.stage.state.open_alarms.add("hub-foreign:mini")
+    hub.submit("new")
+    hub.stage.start(main_loop(hub.stage.state))
+    assert hub.stage.run_until(lambda: "new" in hub.results, within_ms=HOUR_MS)
+    assert ["works for the hub again" in line for line in hub.stage.reported] == [True]
+    assert not hub.stage.state.open_alarms
+
+
 @pytest.mark.parametrize("grant", [{"success": True}, {"success": True, "tasks": [None, 7, {"task": {"id": "a/b"}}]}])
 def test_what_names_no_task_is_not_given_back_and_breaks_nothing(grant: dict[str, Any]) -> None:
     hub = RulesHub()

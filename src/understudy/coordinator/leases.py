@@ -11,9 +11,9 @@ held while `now.h < expires_h`; `h` is hearing time (hearing.py), so the hub's o
 2. The end of a lease. A result settles it, its holder releases it, its time runs out (`expire`), or it is certainly
    lost (`lose`): its daemon is gone, or started anew, or no longer names the run.
 3. After the end. The token goes on counting until somebody else claims the task: a late renewal takes the lease up
-   again, a late result is applied (`counts_still`), even to a task that has failed as poison meanwhile, and a late
-   success to one that the alarm has ended at its time limit. A result that comes after the next claim is kept as
-   evidence and changes nothing.
+   again, unless its run died with its daemon; a late result is applied (`counts_still`), even to a task that has failed
+   as poison meanwhile, and a late success to one that the alarm has ended at its time limit. A result that comes after
+   the next claim is kept as evidence and changes nothing.
 4. Started work. Work with side effects (`wait`, `ask`) is reserved for its machine when its lease is lost, but only if
    it may have started: the daemon named the token (NAMED), or an earlier attempt had started (BEGUN). Until it is
    named, such a lease is as short as any other (docs/adr/0008-a-wait-lease-starts-short.md).
@@ -146,7 +146,8 @@ def duration_of(on_loss: str, grant: Grant, policy: Policy) -> int:
 def renew(task: Task, now: Now, extend_ms: int = 0) -> Change[Task] | None:
     """Go on with a lease whose holder is already proven; None where it cannot be renewed any more.
 
-    An ended lease that nobody took is taken up again. Past the run's hard end nothing is renewed.
+    An ended lease that nobody took is taken up again. Past the run's hard end nothing is renewed; a run that died with
+    its daemon has come to it.
     """
     is_taken_up = task.status == QUEUED and task.ended in LOST_AS
     if not (task.status == LEASED or is_taken_up) or now.h >= task.hard_end_h:
@@ -170,8 +171,8 @@ def renew(task: Task, now: Now, extend_ms: int = 0) -> Change[Task] | None:
 
 def release(task: Task, now: Now, policy: Policy, reason: str) -> Change[Task]:
     """The holder gives the task back. What died with its daemon is a loss; a drain keeps a reservation."""
-    if reason == "daemon_gone":
-        return lose(task, now, policy, "lost", "its daemon is gone")
+    if reason == "daemon_gone":  # its run is dead: no beat that is still on its way renews it
+        return lose(replace(task, hard_end_h=now.h), now, policy, "lost", "its daemon is gone")
     reserved = waits_for_its_machine(task) and (reason != "not_started" or bool(task.lease_flags & BEGUN))
     released = _back_in_queue(task, now, "released", "release", reserved=reserved)
     event = task_event(

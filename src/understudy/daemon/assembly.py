@@ -98,7 +98,6 @@ class DaemonRuntime:
         state = self._state(identity)
         self._introduce(state)
         state.starts_last_hour = home.count_start(self._clock.now_ms())
-        withdraw(home)
         driver = Driver(state.signals, self._clock, SleepWatch(state.slept_ms).has_slept)
         given = self._given
         hub = HubCalls(given.hub_url, given.api_key, version=__version__, ca_file=given.ca_file)
@@ -108,6 +107,7 @@ class DaemonRuntime:
         machine.owner = self._owner()
         driver.use(machine)
         state.sessions = machine.sessions.load()
+        state.open_alarms = machine.alarms.load()
         machine.end_leftovers()
         try:
             is_orderly = self._drive(driver, state, home)
@@ -115,6 +115,8 @@ class DaemonRuntime:
             driver.change(partial(_drop_runs, state))
             machine.end_everything()
             guard.close()
+            if state.planned_for_ms is not None:
+                withdraw(home)
         self.succession = self._succession(state, home)
         return 0 if is_orderly and state.is_stopped else EXIT_UNCLEAN
 

@@ -8,6 +8,7 @@ import msgspec
 
 from understudy.daemon.home import Home
 from understudy.daemon.installation import Installation
+from understudy.daemon.saved_directives import saved_in
 from understudy.private import write_durably
 from understudy.wire.foreign_json import parsed
 from understudy.worker.directives import SavedDirectives
@@ -31,7 +32,7 @@ class DirectiveFile:
                 write_durably(self._home.arrived, self._boot_id.encode())
             with contextlib.suppress(OSError):  # it is tried again in the next life
                 self.installation.prune(self.installation.running(), self._verdicts())
-        return LoadedDirectives(self._saved(), self._verdicts(), self.installation.running())
+        return LoadedDirectives(saved_in(self._home.directives), self._verdicts(), self.installation.running())
 
     def save(self, saved: SavedDirectives) -> Failed | None:
         """On disk when this returns."""
@@ -40,13 +41,6 @@ class DirectiveFile:
         except OSError as error:
             return Failed(str(error))
         return None
-
-    def _saved(self) -> SavedDirectives:
-        try:
-            saved: SavedDirectives = parsed(self._home.directives.read_bytes(), SavedDirectives)
-        except (OSError, msgspec.MsgspecError, ValueError):
-            return SavedDirectives()
-        return saved
 
     def _verdicts(self) -> dict[str, str]:
         try:

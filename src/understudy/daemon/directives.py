@@ -85,6 +85,8 @@ def directive_loop(state: WorkerState) -> Loop:
                 finally:  # only now: a beat that is answered meanwhile would bring it a second time
                     del state.directives[directive.id]
         yield from _look_at_drains(state)
+        if state.has_unkept_outcomes:
+            yield from _keep(state)
         yield Wait("directives", LOOK_MS_DRAINING if _drains(state) else LOOK_MS)
 
 
@@ -95,7 +97,8 @@ def _arrive(state: WorkerState) -> Loop:
         if outcome.state != STARTED or outcome.boot_id == state.identity.boot_id or outcome.kind == "drain":
             continue
         failure = found.verdicts.get(outcome.id, "")
-        if outcome.kind == "update" and not failure and found.environment != outcome.environment:
+        is_in_it = bool(outcome.environment) and found.environment == outcome.environment
+        if outcome.kind == "update" and not failure and not is_in_it:
             failure = "it was stopped before the new version was started"
         if failure:
             yield from _end(state, outcome, FAILED, failure)
@@ -181,10 +184,21 @@ def _remember(state: WorkerState, outcome: DirectiveOutcome) -> Steps[bool]:
     state.outcomes[outcome.id] = outcome
     for oldest in list(state.outcomes)[:-OUTCOMES_MAX]:
         del state.outcomes[oldest]
-    failed: Failed | None = yield SaveDirectives(SavedDirectives(tuple(state.outcomes.values()), state.is_drained))
-    if failed is not None and outcome.state == STARTED and outcome.kind in ("restart", "update"):
+    failed = yield from _keep(state)
+    if failed is not None and outcome.kind in ("drain", "resume"):
+        reason = f"not on disk at first, tried again: {failed.reason}"
+        detail = f"{outcome.detail}; {reason}" if outcome.detail else reason
+        state.outcomes[outcome.id] = replace(outcome, detail=detail)
+    elif failed is not None and outcome.state == STARTED and outcome.kind in ("restart", "update"):
         reason = f"it could not be written to disk: {failed.reason}"
         state.outcomes[outcome.id] = replace(outcome, state=FAILED, detail=reason, is_reported=False)
         yield WriteLog("warning", "Directive", t("directives.failed", kind=outcome.kind), {"detail": reason})
     state.signals.raise_("beat")
     return failed is None
+
+
+def _keep(state: WorkerState) -> Steps[Failed | None]:
+    """All of them on disk; what it does not take is tried again with each look."""
+    failed: Failed | None = yield SaveDirectives(SavedDirectives(tuple(state.outcomes.values()), state.is_drained))
+    state.has_unkept_outcomes = failed is not None
+    return failed

@@ -11,7 +11,7 @@ from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S, iso
 from understudy.daemon.beat_budget import BeatBudget
 from understudy.daemon.directives import take_directives
-from understudy.daemon.hub_unreachable import HubAway
+from understudy.daemon.hub_unreachable import SLEPT_MS_MIN, HubAway
 from understudy.texts import t
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.worker.directives import REPORTS_MAX, DirectiveOutcome, report_of
@@ -48,7 +48,6 @@ PROGRESS_CHARS_MAX = 1_000
 NO_LEASE_MS = 600_000  # the longest that there is: nothing is in a hurry
 CONTACT_BEATS = 2  # between two accepted beats no more than so many intervals count as contact
 ENDING_MS = 60_000  # how long ending a run may take (TERM, KILL, verdict)
-SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
 REST_MS = 1_000  # after a beat that had no room for all that there is to say
 CUT_MS = 250  # after a beat that was too large, or refused for its content: the next one says less
 
@@ -58,7 +57,9 @@ class Beat:
 
     def __init__(self, state: WorkerState) -> None:
         self.sent_ms = state.clock.mono_ms()
-        self.slept_ms = max(0, state.slept_ms() - state.slept_said_ms)
+        slept_ms = state.slept_ms()
+        self.slept_ms = max(0, slept_ms - state.slept_said_ms)  # all that no accepted beat has reported
+        self.has_woken = slept_ms - max(state.slept_said_ms, state.slept_heeded_ms) >= SLEPT_MS_MIN
         self.runs: tuple[Run, ...] = tuple(run for run in state.runs.values() if run.stop != "lost")
         self.progress = tuple((run, run.progress) for run in self.runs)
         running_now = {run.task.id for run in self.runs}
@@ -78,7 +79,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
     last_beats = 0
     skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     said_ms: int | None = None
-    away = HubAway(state.duties.hub_away_ms, state.identity.daemon_id, state.clock.mono_ms())
+    away = _away(state)
     while state.mode != IDLE:
         beat = Beat(state)
         skew_ms = yield from _wake_up(state, beat, skew_ms)
@@ -95,7 +96,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
             state.mark("heartbeat")
             state.batches.heard()
-            yield from away.heard(state.clock.mono_ms())
+            yield from away.heard(state.clock.mono_ms(), state.slept_ms())
             yield from _heed(state, beat, answer.body)
             said_ms = yield from _say_sent(state, said_ms)
             if is_last:
@@ -106,9 +107,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         if last_beats >= LAST_BEATS_MAX:
             break
         yield from _say_failed(state, answer)
-        if beat.slept_ms >= SLEPT_MS_MIN:
-            away.woke_up(state.clock.mono_ms())
-        yield from away.missed(state.clock.mono_ms())
+        yield from away.missed(state.clock.mono_ms(), state.slept_ms())
         if budget.cut(answer, state.clock.mono_ms()):
             yield Wait("beat", CUT_MS)
         elif state.mode != IDLE:
@@ -117,6 +116,11 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             yield Wait("beat", min(pause_ms, max(100, _shortest_lease_ms(state) // 15)))
     state.has_stopped_beating = True
     state.signals.raise_("main")
+
+
+def _away(state: WorkerState) -> HubAway:
+    after_ms, name = state.duties.hub_away_ms, state.identity.daemon_id
+    return HubAway(after_ms, name, state.clock.mono_ms(), state.slept_ms(), alarms=state.open_alarms)
 
 
 def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, Any]:
@@ -257,7 +261,8 @@ def _shortest_lease_ms(state: WorkerState) -> int:
 def _wake_up(state: WorkerState, beat: Beat, skew_ms: int) -> Steps[int]:
     """After a sleep or a jump of the wall clock kept connections are dead → wall minus elapsed, now."""
     now_skew_ms = state.clock.now_ms() - state.clock.mono_ms()
-    if beat.slept_ms >= SLEPT_MS_MIN:
+    if beat.has_woken:
+        state.slept_heeded_ms = state.slept_said_ms + beat.slept_ms
         yield WriteLog("info", "Daemon", "Machine slept", {"sleptSec": seconds(beat.slept_ms)})
         state.must_ask = True
         yield ResetConnections()

@@ -18,7 +18,7 @@ from understudy.texts import t
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 HOUR_MS = 3_600_000
-DAEMONS, LOCK, ENVIRONMENT = "daemons", "lock", "environment"
+DAEMONS, LOCK, ENVIRONMENT, DIRECTIVES = "daemons", "lock", "environment", "directives.json"
 MACHINE_ID_CHARS_MAX = 128  # as the hub takes it
 STARTS_MAX = 1_000
 WRITTEN_S = 0.5  # until a file that another process makes has its content
@@ -50,11 +50,12 @@ class Home:
         self.evidence = self.root / "evidence"
         self.markers = self.root / "runs"
         self.outputs = self.root / "outputs"
-        self.directives = self.root / "directives.json"
+        self.directives = self.root / DIRECTIVES
         self.environment = self.root / ENVIRONMENT  # the one that this daemon runs in
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
         self.stopped = self.root / "stopped"  # the last life that a signal ended
         self.planned = self.root / "planned.json"  # an owner announced the stop that comes next
+        self.alarms = self.root / "alarms.json"  # those that the owner got from this daemon, and that are not over
         self.verdict = self.root / "verdict.json"  # why an update was taken back
         with _kept_in(data_dir):
             for path in (self.spool, self.evidence, self.markers):

@@ -32,6 +32,7 @@ from understudy.clock import MS_PER_S, SystemClock
 from understudy.daemon.home import aged_files, environments_in_use
 from understudy.daemon.index import has_own_index, sources_of
 from understudy.daemon.interpreter import missing_part
+from understudy.daemon.saved_directives import updates_begun
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, sync_directory, sync_to_disk, write_private
 from understudy.wire.causes import cause_of
@@ -121,18 +122,20 @@ class Installation:
     def prune(self, kept: str, taken_back: Iterable[str] = ()) -> None:
         """Remove what updates with these ids made and old environments: all but `kept`, the original, the newest.
 
-        The current one, and those in which other daemons of this data directory run stay as well.
+        The current one, and those in which other daemons of this data directory run or are about to run stay as well.
         """
         self._remove_left_over()
         if not self.environments.is_dir():
             return
         current = {self.current.readlink().name} if self.current.is_symlink() else set()
         spared = {kept, ORIGINAL, *current, *environments_in_use(self.root.parent)}
-        for path in self.environments.iterdir():
-            if path.name not in spared and any(path.name.endswith(_tail(t)) for t in taken_back if is_id(t)):
+        coming = tuple(_tail(t) for t in updates_begun(self.root.parent).difference(taken_back) if is_id(t))
+        found = (path for path in self.environments.iterdir() if path.name not in spared)
+        others = [path for path in found if not path.name.endswith(coming)]
+        for path in others:
+            if any(path.name.endswith(_tail(t)) for t in taken_back if is_id(t)):
                 shutil.rmtree(path, ignore_errors=True)
-        aged = aged_files(path for path in self.environments.iterdir() if path.name not in spared)
-        made = [path for _, path in sorted(aged, key=lambda found: found[0].st_mtime)]
+        made = [path for _, path in sorted(aged_files(others), key=lambda found: found[0].st_mtime)]
         beside = KEPT - (kept not in ("", ORIGINAL))
         for path in made[: max(0, len(made) - beside)]:
             shutil.rmtree(path, ignore_errors=True)

@@ -17,6 +17,7 @@ from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home
 from understudy.daemon.hub_calls import HubCalls
 from understudy.daemon.installation import InstallError
+from understudy.daemon.open_alarms import OpenAlarms
 from understudy.daemon.outputs import Outputs
 from understudy.daemon.sessions import SessionFile
 from understudy.daemon.spool import Spool
@@ -87,6 +88,7 @@ class Machine:
         self._spool = Spool(home)
         self._outputs = Outputs(home.outputs)
         self.sessions = SessionFile(home.root / "sessions.json")
+        self.alarms = OpenAlarms(home.alarms)
         self._children: dict[str, Child] = {}
         self._left = Survivors(clock, home.markers)
         self._is_over = False  # nobody will end what begins from here on, but the guard its runs
@@ -98,6 +100,7 @@ class Machine:
             case WriteLog(level, component, message, fields):
                 return self._log.emit(level, component, message, **fields)
             case NotifyOwner(level, title, text, about):
+                self.alarms.note(level, about)
                 return self.owner.tell(level, title, text, about) if self.owner is not None else None
             case AwaitRun(run_id, timeout_ms):
                 return self._await_run(run_id, timeout_ms)

@@ -1,6 +1,7 @@
 """A stop that an owner announced: a note beside the daemon, written before the signal that ends it.
 
-The daemon says it with its last beat, so the hub keeps quiet about the silence that follows.
+The daemon says it with its last beat, so the hub keeps quiet about the silence that follows. A start leaves the note
+alone: it may be about the stop of this very start. The life that used it removes it, as does the command that wrote it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,6 @@ def announced_ms(home: Home, now_ms: int) -> int | None:
 
 
 def withdraw(home: Home) -> None:
-    """Remove the note: it was used, or is too old."""
+    """Remove the note: it was used, or its stop is over."""
     with contextlib.suppress(OSError):
         home.planned.unlink(missing_ok=True)

@@ -51,13 +51,15 @@ class ForeignHub:
         fields = {"tasks": len(entries), "givenBack": given_back, "againInSec": pause_ms // 1000}
         yield WriteLog("critical" if is_news else "warning", "Daemon", t("daemon.hub_foreign"), fields)
         if is_news:
+            state.open_alarms.add(self._about)
             title = t("daemon.hub_foreign.title", daemon=state.identity.daemon_id)
             yield NotifyOwner("critical", title, t("daemon.hub_foreign"), self._about)
 
     def spoke_well(self) -> Loop:
         """It granted leases with tokens, so it is a hub of today: claim as usual again."""
-        if not self._state.is_hub_foreign:
+        if not self._state.is_hub_foreign and self._about not in self._state.open_alarms:
             return
+        self._state.open_alarms.discard(self._about)
         self._state.is_hub_foreign = False
         self._pauses.reset()
         yield WriteLog("info", "Daemon", t("daemon.hub_known"))

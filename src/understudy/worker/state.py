@@ -181,12 +181,14 @@ class WorkerState:
         self.liveness = Liveness()  # which loops make progress
         self.directives: dict[str, ReceivedDirective] = {}  # as the hub offers them, by id, oldest first
         self.outcomes: dict[str, DirectiveOutcome] = {}  # outcomes of directives, kept across lives
+        self.has_unkept_outcomes = False  # the disk has not taken the latest of them
         self.is_drained = False  # drained by a directive: claims nothing until `resume`
         self.drain_until_ms = 0  # mono: when an ordered drain must be over; 0: no such drain
         self.successor = ""  # what this life ends for: "", "restart" or the environment of an update
         self.mode = RUNNING  # RUNNING, DRAINING, STOPPING or IDLE
         self.idle_reason = ""  # superseded or id_taken; "": not idle
         self.is_known = False  # a heartbeat of this boot was accepted
+        self.open_alarms: set[str] = set()  # what the owner was alarmed about by this daemon, earlier lives included
         self.is_hub_foreign = False  # its leases cannot be held (worker/foreign_hub.py)
         self.must_ask = False  # the machine slept: what is ours is not known until a heartbeat is accepted
         self.starts_last_hour = 0  # of this daemon, this one included
@@ -201,6 +203,7 @@ class WorkerState:
         self.is_stopped = False  # nothing is left to do in this life
         self.seq = 0  # of the last heartbeat, from 1; 0: none sent
         self.slept_said_ms = 0  # of `slept_ms`: what accepted heartbeats have reported
+        self.slept_heeded_ms = 0  # of `slept_ms`: what had passed when an awakening was last acted on
 
     def mark(self, loop: str) -> None:
         """A loop succeeded, or has nothing to do: each beat reports it, so that the hub sees a dead or deaf loop."""

@@ -14,7 +14,7 @@ from xml.parsers.expat import ExpatError
 from understudy.backoff import doubled_ms
 from understudy.clock import Clock
 from understudy.daemon.service.base import Program, ServiceError, State, log_file
-from understudy.daemon.service.commands import CommandOutcome, Run
+from understudy.daemon.service.commands import ABSENT, TIMED_OUT, CommandOutcome, Run
 from understudy.private import own_directory, write_durably
 from understudy.texts import t
 
@@ -25,6 +25,7 @@ BOOTSTRAP_TRIES = 8
 PAUSE_MS, PAUSE_MS_MAX = 250, 4_000
 PENDED_S = 2.0  # by then a job of a healthy launchd runs
 SPAWN_S = 10.0
+UNSEEN = frozenset({ABSENT, TIMED_OUT})  # launchctl gave no answer: nothing is known of the job
 NO_GUI = 125  # "Domain does not support specified action": nobody is logged in at the screen
 RACES = frozenset({errno.EIO, 37})  # 5 Input/output error; 37 Operation already in progress (EALREADY of Darwin)
 _LINE = re.compile(r"^\t(?P<name>[^\t=\n]{1,80}?) = (?P<value>.*+)", re.MULTILINE)  # one tab: no nested block
@@ -79,7 +80,7 @@ class Launchd:
             return
         limit_s = self._exit_s() + GONE_MORE_S
         ran = self._launchctl("bootout", self._target)
-        if not self._until(lambda: not self._is_loaded(), limit_s):
+        if not self._until(lambda: self._print().code not in (0, *UNSEEN), limit_s):
             raise ServiceError(t("service.launchd.not_gone", target=self._target, said=ran.said, role=self._role))
 
     def restart(self) -> None:
@@ -154,7 +155,10 @@ class Launchd:
         return max(written, float(loaded[1]) if loaded else 0.0)
 
     def _is_loaded(self) -> bool:
-        return self._print().code == 0
+        ran = self._print()
+        if ran.code in UNSEEN:
+            raise ServiceError(t("service.launchd.unseen", target=self._target, said=ran.said))
+        return ran.code == 0
 
     def _print(self) -> CommandOutcome:
         return self._launchctl("print", self._target)

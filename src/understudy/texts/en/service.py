@@ -4,6 +4,7 @@ TEXTS = {
     "service.absent": "the service is not installed ({path} does not exist). `understudy service install` installs it.",
     "service.secret_in_argv": "the command of the service contains a key or token: it would be visible in a file and in every list of processes. Pass it in UNDERSTUDY_TASK_ENV_PASS or in a file instead.",
     "service.launchd.not_gone": "launchd does not release {target} ({said}). Once its program has ended, the service is off: `understudy service restart {role}` turns it on. If launchd still does not release it then, log out and in again, or restart the machine.",
+    "service.launchd.unseen": "launchd does not say whether it has loaded {target} ({said}). Run this again.",
     "service.launchd.bootstrap": "launchd refuses to load {target}: {said}. The service is off: `understudy service restart {role}` turns it on. `launchctl print {target}` shows more.",
     "service.launchd.no_gui": "launchd has no session for you ({said}): a user agent needs somebody who is logged in at the screen. Log in there (or switch on automatic login), then run this again.",
     "service.launchd.parked": "launchd has parked {target} ({why}) and does not start it, not even with kickstart. Switch off Low Power Mode, log out and in again; the log: {log}",
