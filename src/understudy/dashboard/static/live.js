@@ -4,7 +4,7 @@
   const body = document.body;
   const language = document.documentElement.lang;
   const spans = JSON.parse(body.dataset.spans);
-  const SILENT_MS = 12000, AGAIN_MS = [500, 1000, 2000, 4000];
+  const SILENT_MS = 12000, AGAIN_MS = [500, 1000, 2000, 4000], RELOAD_MS = 30000;
   let ahead = Number(body.dataset.now) - Date.now(); // of the hub's clock before ours
   let heard = performance.now(), tries = 0; // to reach the hub again
   const now = () => Date.now() + ahead;
@@ -105,7 +105,16 @@
     place.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   };
   addEventListener("come", ({ detail }) => show(detail)); // what was held back
-  let source = null, isResting = false;
+  // Hubs of two versions behind one address: whoever loads the page from one may hear from the other, and stays calm.
+  const isFilled = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  const isInUse = () => document.activeElement?.matches("input, textarea, select") || [...all("input, textarea")].some(isFilled);
+  const reload = () => {
+    if (Math.abs(Date.now() - Number(sessionStorage.getItem("reloaded"))) < RELOAD_MS) return;
+    sessionStorage.setItem("reloaded", Date.now());
+    location.reload();
+  };
+  let source = null, isResting = false, isOld = false;
+  const renew = () => { if (isOld && !isInUse()) reload(); };
   const connect = () => {
     source?.close();
     isResting = false;
@@ -115,7 +124,7 @@
     const path = location.pathname === "/" ? "" : location.pathname;
     source = new EventSource(`/live${path}?${query}`);
     const on = (type, act) => source.addEventListener(type, (event) => { heard = performance.now(); tries = 0; act(JSON.parse(event.data)); share(); });
-    on("hello", ({ version }) => { if (version !== body.dataset.version) location.reload(); else tick(); });
+    on("hello", ({ version }) => { isOld = version !== body.dataset.version; renew(); tick(); });
     on("alive", (at) => { ahead = at - Date.now(); tick(); });
     on("fragment", show);
     on("over", () => { source.close(); location.reload(); });
@@ -193,7 +202,7 @@
   setInterval(tick, 1000);
   if ("live" in body.dataset) {
     connect();
-    setInterval(() => { rest(); lookAgain(); }, 3000);
+    setInterval(() => { rest(); lookAgain(); renew(); }, 3000);
     addEventListener("online", lookAgain);
     addEventListener("visibilitychange", () => { rest(); if (!document.hidden) lookAgain(); });
   }
