@@ -23,7 +23,6 @@
     return parts.slice(0, 2).filter(([, count], n) => count || !n).map(([unit, count]) => spans[unit].replace("{count}", count)).join(" ");
   };
   const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-  const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
   const both = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
   const seconds = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const bothSeconds = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -36,7 +35,7 @@
     for (const node of all("time[datetime]", root)) {
       const at = new Date(node.dateTime);
       if (isNaN(at)) continue;
-      set(node, node.dataset.form === "day" ? day.format(at) : node.dataset.form === "clock" ? clock.format(at) : node.dataset.form === "exact" ? pick(at, seconds, bothSeconds) : moment(at));
+      set(node, node.dataset.form === "clock" ? clock.format(at) : node.dataset.form === "exact" ? pick(at, seconds, bothSeconds) : moment(at));
       node.title = full.format(at);
     }
     for (const part of all("rect[data-from]", root)) {
