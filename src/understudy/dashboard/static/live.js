@@ -123,7 +123,7 @@
     const path = location.pathname === "/" ? "" : location.pathname;
     source = new EventSource(`/live${path}?${query}`);
     const on = (type, act) => source.addEventListener(type, (event) => { heard = performance.now(); tries = 0; act(JSON.parse(event.data)); share(); });
-    on("hello", ({ version }) => { isOld = version !== body.dataset.version; renew(); tick(); });
+    on("hello", ({ version, now: at }) => { ahead = at - Date.now(); isOld = version !== body.dataset.version; renew(); tick(); });
     on("alive", (at) => { ahead = at - Date.now(); tick(); });
     on("fragment", show);
     on("over", () => { source.close(); location.reload(); });
@@ -160,7 +160,7 @@
 
   // ---- acts: the same form without this file
 
-  const said = document.getElementById("said");
+  const said = document.getElementById("said"), WHY = { 403: "forbidden", 404: "gone", 409: "conflict" };
   const say = (text) => { said.textContent = text; setTimeout(() => { if (said.textContent === text) said.textContent = ""; }, 6000); };
   addEventListener("submit", async (event) => {
     const form = event.target, button = event.submitter;
@@ -170,8 +170,8 @@
     button.setAttribute("aria-busy", "true");
     try {
       const answer = await fetch(button.formAction, { method: "POST", body: new URLSearchParams(new FormData(form, button)), headers: { "X-Requested-With": "fetch" } });
-      if (answer.redirected) location.reload();
-      say(answer.ok ? said.dataset.done : said.dataset.failed);
+      if (answer.redirected) location.reload(); // to the login
+      else say(answer.ok ? said.dataset.done : said.dataset[WHY[answer.status]] ?? said.dataset.failed);
     } catch { say(said.dataset.failed); }
     button.removeAttribute("aria-busy");
   });
