@@ -135,6 +135,27 @@ def test_lines_too_frequent_to_keep_are_shown_only_when_searched_for_or_at_debug
     assert "alarm.triggered" in names(hub, "?search=alarm")
 
 
+@pytest.mark.parametrize("limit", [1, 3, 10])
+def test_pages_with_such_lines_leave_out_nothing_that_is_stored(hub: Hub, limit: int) -> None:
+    ids = []
+    for _ in range(12):
+        ids.append(hub.enqueue())
+        for _ in range(3):
+            hub.beat().of(200)
+            hub.clock.advance(1)
+    seen: list[str] = []
+    live = 0
+    cursor, query = "", f"?limit={limit}&level=debug"
+    while cursor is not None:
+        page = listed(hub, f"{query}&cursor={cursor}" if cursor else query)
+        assert len(page["events"]) <= limit
+        live += sum("live" in event for event in page["events"])
+        seen = [event["fields"]["taskId"] for event in page["events"] if event["name"] == "task.queued"] + seen
+        cursor = page.get("next")
+    assert seen == ids
+    assert live or limit == 1
+
+
 def test_such_lines_have_a_summary_each_once_a_minute(hub: Hub) -> None:
     for _ in range(30):
         hub.beat().of(200)

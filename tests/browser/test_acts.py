@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.visits import hub_with_a_day, log_in
 from tests.fakes.webhook import FakeWebhook
 from tests.hub_process import ADMIN_KEY
 from tests.waiting import eventually
+
+NOTED = """
+new MutationObserver(([{ target }]) => sessionStorage.setItem("said", target.textContent))
+  .observe(document.getElementById("said"), { childList: true })
+"""
 
 
 def test_takeover_is_paused_and_resumed_by_its_buttons(day, open_page):
@@ -53,6 +59,37 @@ def test_waiting_task_is_cancelled_on_its_page(start_hub, open_page):
     page.locator(f"button[formaction='/tasks/{task_id}/cancel']").click()
     expect(page.locator("[data-task][data-status=cancelled]")).to_be_visible()
     assert hub.get(f"/api/tasks/{task_id}")["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(403, "Load the page again"), (404, "not there any more"), (409, "have changed"), (503, "moment")],
+)
+def test_who_presses_a_button_in_vain_reads_why(start_hub, open_page, status, said):
+    hub = start_hub()
+    hub.post("/api/queue", {"id": "t1", "content": "x"})
+    watched = open_page(hub.url)
+    for part in ("a dialog", str(status)):
+        watched.expects(part)
+    log_in(watched, hub)
+    page = watched.goto("/tasks/t1")
+    page.route("**/cancel", lambda route: route.fulfill(status=status))
+    page.locator(".task-now button").click()
+    expect(page.locator("#said")).to_contain_text(said)
+
+
+def test_button_after_the_end_of_the_session_leads_to_the_login_and_says_nothing_else(start_hub, open_page):
+    hub = start_hub()
+    hub.post("/api/queue", {"id": "t1", "content": "x"})
+    watched = open_page(hub.url)
+    watched.expects("a dialog")
+    log_in(watched, hub)
+    page = watched.goto("/tasks/t1")
+    page.evaluate(NOTED)
+    watched.context.clear_cookies()
+    page.locator(".task-now button").click()
+    page.wait_for_url(f"{hub.url}/login**")
+    assert page.evaluate("sessionStorage.getItem('said')") is None
 
 
 def test_log_is_searched_and_a_line_has_a_link(day, open_page):

@@ -42,3 +42,12 @@ def test_every_plot_is_drawn_and_its_table_opens_by_keyboard(hub: Hub, open_page
     page.wait_for_url("**/numbers?span=month")
     eventually(lambda: page.evaluate(DRAWN, len(PLOTS)), what="all plots")
     assert axe_core.violations(page) == []
+
+
+def test_a_row_of_the_month_names_the_instant_at_which_its_day_begins(hub: Hub, open_page: Any) -> None:
+    watched = open_page(f"http://127.0.0.1:{hub.port}")
+    watched.goto(login_link(hub, "read"))
+    page = watched.goto("/numbers?span=month")
+    page.locator("summary").first.click()
+    row = page.locator("#table-queue time[datetime^='2026-02-01T']")
+    expect(row).to_have_text(re.compile(r"Feb.*\b09:00"))

@@ -96,6 +96,8 @@ def test_its_incidents_come_in_pages(hub: Hub, admin: Browser) -> None:
     (older,) = [href for href in seen.attribute("href") if "before=" in href]
     rest = admin.get(older.partition("#")[0])
     assert rest.attribute("data-uptime") == ["7d"]
+    (longer,) = [href for href in rest.attribute("href") if "span=90d" in href]
+    assert admin.get(longer).attribute("data-incident") == rest.attribute("data-incident")
     assert len({*first, *rest.attribute("data-incident")}) == 12
     assert admin.get(f"{PATH}?before=x").status == 400
 
@@ -135,6 +137,19 @@ def test_a_directive_that_none_is_is_said_at_its_form(hub: Hub, admin: Browser) 
     assert 'role="alert"' in seen.text
     assert 'value="&lt;b&gt;1 2"' in seen.text
     assert "directives" not in hub.daemon("mini")
+
+
+def test_who_acts_has_his_name_and_no_prefix(hub: Hub, admin: Browser) -> None:
+    hub.beat()
+    admin.act(f"{PATH}/directives", PATH, kind="drain")
+    hub.advance(181_000)
+    (incident,) = admin.get(PATH).attribute("data-incident")
+    admin.act(f"/incidents/{incident}/acknowledge", PATH)
+    assert hub.daemon("mini")["directives"][0]["askedBy"] == "env:ADMIN_API_KEY"
+    for path, times in ((PATH, 2), ("/incidents", 1), ("/", 1)):
+        text = admin.get(path).text
+        assert "env:" not in text, path
+        assert text.count("ADMIN_API_KEY") >= times, path
 
 
 def test_a_legacy_daemon_has_no_directives_to_give(hub: Hub, admin: Browser) -> None:

@@ -38,6 +38,21 @@ def test_a_page_that_has_everything_is_sent_nothing_at_first(hub: Hub, admin: Br
     assert 'data-queue="1"' in data["html"]
 
 
+def test_the_clock_of_the_hub_comes_at_once_and_also_while_something_else_always_comes(
+    hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = Watcher.next
+    monkeypatch.setattr(Watcher, "next", lambda watcher, _: news(watcher, 3_600))  # it never waits in vain
+    stream = admin.stream()
+    event, data = stream.next()
+    assert (event, data["now"]) == ("hello", hub.now)
+    hub.advance(6_000)
+    hub.enqueue("t1")
+    while (told := stream.next())[0] == "fragment":
+        pass
+    assert told == ("alive", hub.now)
+
+
 def test_a_change_of_state_is_pushed(hub: Hub, admin: Browser) -> None:
     hub.beat()
     stream = admin.stream()

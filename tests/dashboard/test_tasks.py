@@ -220,6 +220,15 @@ def submitted(browser: Browser, **fields: str) -> Seen:
     return browser.post("/submit", {"token": seen.token, "back": "/tasks", "dedupKey": key, "source": "web"} | fields)
 
 
+def test_a_form_that_was_refused_keeps_the_filter_of_its_list(busy: Hub, admin: Browser) -> None:
+    path = "/tasks?q=plant&status=failed"
+    seen = admin.get(path)
+    (back, *_) = re.findall(r'name="back" value="([^"]+)"', seen.text)
+    refused = admin.post("/submit", {"token": seen.token, "back": html.unescape(back), "content": ""})
+    assert refused.status == 400
+    assert refused.attribute("data-task") == ["t2"]
+
+
 def test_a_large_form_is_read_beside_the_loop(hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of a MiB held everybody up for 80 ms."""
     threads: list[str] = []

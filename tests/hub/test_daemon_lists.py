@@ -38,6 +38,19 @@ def crowd(hub: Bench) -> Bench:
     return hub
 
 
+class Damaged:
+    """A store in which the id of one daemon cannot be read."""
+
+    def load_all(self, noun: type[Daemon], limit: int, after: str | None) -> list[Daemon]:
+        found = [name for name in NAMES if name > (after or "")][:limit]
+        return [noun(name) for name in found if name != "d1"]
+
+
+def test_a_daemon_that_cannot_be_read_hides_no_other() -> None:
+    names = [daemon.id for daemon in daemon_list.each_daemon(Damaged())]  # type: ignore[arg-type]
+    assert names == [name for name in NAMES if name != "d1"]
+
+
 def beat(name: str, **fields: Any) -> RecordHeartbeat:
     return RecordHeartbeat(HeartbeatBody(daemon_id=name, machine_id=name, boot_id="b", **fields))
 

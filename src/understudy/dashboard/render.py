@@ -136,8 +136,7 @@ def plain(raw: Any) -> Any:
 def at(instant: int | str, form: str = "moment") -> Markup:
     """An instant (ms, or ISO 8601) for people: the browser shows it in its own zone, the whole of it on hover.
 
-    `form` is `moment` (time, with the day if it is another one), `exact` (the same to the second), `clock` (time) or
-    `day`.
+    `form` is `moment` (time, with the day if it is another one), `exact` (the same to the second) or `clock` (time).
     """
     from markupsafe import Markup  # noqa: PLC0415 - with the engine
 

@@ -21,7 +21,7 @@ HEADERS = {
 }
 PAGE_HEADERS = HEADERS | {"Cache-Control": "no-store"}
 PREFETCHES = ("sec-purpose", "purpose", "x-moz", "x-purpose")
-OWN_CHARS_MAX = 1_000
+OWN_CHARS_MAX = 4_000  # a search of 256 Japanese characters has 2,304
 _OWN = re.compile(r"/(?![/\\])[A-Za-z0-9._~:@!$&'()*+,;=%/?-]*+")
 
 

@@ -15,11 +15,9 @@ ROW_BYTES = 700  # of a daemon's JSON, besides what it says of itself and what i
 
 
 def each_daemon(reader: Reader, after: str = "") -> Iterator[Daemon]:
-    """All of them by id, from the beginning or after one."""
+    """All of them by id, from the beginning or after one; a part may lack rows whose ids cannot be read."""
     while part := reader.load_all(Daemon, READ_AT_ONCE, after or None):
         yield from part
-        if len(part) < READ_AT_ONCE:
-            return
         after = part[-1].id
 
 

@@ -249,12 +249,11 @@ class View:
 
     def events(self, wanted: EventFilter, live: list[StoredEvent]) -> EventsAnswer:
         """`GET /api/events`: stored ones, and live-only ones of the same stretch when asked for."""
-        stored = self.reader.list_events(wanted)
-        mixed = sorted((*stored, *live), key=lambda e: (e.event.at, e.id))[-wanted.limit :]
-        if wanted.after_id:
-            mixed = stored
-        is_more = stored and len(stored) == wanted.limit
-        return EventsAnswer([_event(row, self.redactor) for row in mixed], str(stored[0].id) if is_more else UNSET)
+        found = self.reader.list_events(wanted)
+        stored, lines = _last_of_both(found, live, wanted.limit)
+        shown = sorted((*stored, *lines), key=_order) if lines else stored
+        is_more = stored and (len(stored) < len(found) or len(found) == wanted.limit)
+        return EventsAnswer([_event(row, self.redactor) for row in shown], str(stored[0].id) if is_more else UNSET)
 
     def incidents(self, before_at: int, before_id: str, limit: int) -> IncidentsAnswer:
         """`GET /api/incidents`: newest first."""
@@ -347,6 +346,24 @@ class View:
 def _is_stale(daemon: Daemon, policy: Policy, now: Now) -> bool:
     silent = now.h >= late_deadline(daemon, limits_of(daemon, policy), now)
     return daemon.state in ("late", "down", "stopped") or silent
+
+
+def _last_of_both(
+    stored: list[StoredEvent], live: list[StoredEvent], limit: int
+) -> tuple[list[StoredEvent], list[StoredEvent]]:
+    """The stored and the live-only ones among the last of both.
+
+    At least one is stored, if any is: the next page goes on before the first one of them, so none is left out.
+    """
+    last = sorted((*stored, *live), key=_order)[-limit:]
+    lines = [row for row in last if row.event.live_only]
+    if stored and len(lines) == limit:
+        del lines[0]
+    return stored[len(stored) - (len(last) - len(lines)) :], lines
+
+
+def _order(row: StoredEvent) -> tuple[int, int]:
+    return row.event.at, row.id
 
 
 def _event(stored: StoredEvent, redactor: Redactor) -> EventJson:

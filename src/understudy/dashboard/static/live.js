@@ -4,7 +4,7 @@
   const body = document.body;
   const language = document.documentElement.lang;
   const spans = JSON.parse(body.dataset.spans);
-  const SILENT_MS = 12000, AGAIN_MS = [500, 1000, 2000, 4000];
+  const SILENT_MS = 12000, AGAIN_MS = [500, 1000, 2000, 4000], RELOAD_MS = 30000;
   let ahead = Number(body.dataset.now) - Date.now(); // of the hub's clock before ours
   let heard = performance.now(), tries = 0; // to reach the hub again
   const now = () => Date.now() + ahead;
@@ -23,7 +23,6 @@
     return parts.slice(0, 2).filter(([, count], n) => count || !n).map(([unit, count]) => spans[unit].replace("{count}", count)).join(" ");
   };
   const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-  const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
   const both = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
   const seconds = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const bothSeconds = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -36,7 +35,7 @@
     for (const node of all("time[datetime]", root)) {
       const at = new Date(node.dateTime);
       if (isNaN(at)) continue;
-      set(node, node.dataset.form === "day" ? day.format(at) : node.dataset.form === "clock" ? clock.format(at) : node.dataset.form === "exact" ? pick(at, seconds, bothSeconds) : moment(at));
+      set(node, node.dataset.form === "clock" ? clock.format(at) : node.dataset.form === "exact" ? pick(at, seconds, bothSeconds) : moment(at));
       node.title = full.format(at);
     }
     for (const part of all("rect[data-from]", root)) {
@@ -105,7 +104,16 @@
     place.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   };
   addEventListener("come", ({ detail }) => show(detail)); // what was held back
-  let source = null, isResting = false;
+  // Hubs of two versions behind one address: whoever loads the page from one may hear from the other, and stays calm.
+  const isFilled = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  const isInUse = () => document.activeElement?.matches("input, textarea, select") || [...all("input, textarea")].some(isFilled);
+  const reload = () => {
+    if (Math.abs(Date.now() - Number(sessionStorage.getItem("reloaded"))) < RELOAD_MS) return;
+    sessionStorage.setItem("reloaded", Date.now());
+    location.reload();
+  };
+  let source = null, isResting = false, isOld = false;
+  const renew = () => { if (isOld && !isInUse()) reload(); };
   const connect = () => {
     source?.close();
     isResting = false;
@@ -115,7 +123,7 @@
     const path = location.pathname === "/" ? "" : location.pathname;
     source = new EventSource(`/live${path}?${query}`);
     const on = (type, act) => source.addEventListener(type, (event) => { heard = performance.now(); tries = 0; act(JSON.parse(event.data)); share(); });
-    on("hello", ({ version }) => { if (version !== body.dataset.version) location.reload(); else tick(); });
+    on("hello", ({ version, now: at }) => { ahead = at - Date.now(); isOld = version !== body.dataset.version; renew(); tick(); });
     on("alive", (at) => { ahead = at - Date.now(); tick(); });
     on("fragment", show);
     on("over", () => { source.close(); location.reload(); });
@@ -152,7 +160,7 @@
 
   // ---- acts: the same form without this file
 
-  const said = document.getElementById("said");
+  const said = document.getElementById("said"), WHY = { 403: "forbidden", 404: "gone", 409: "conflict" };
   const say = (text) => { said.textContent = text; setTimeout(() => { if (said.textContent === text) said.textContent = ""; }, 6000); };
   addEventListener("submit", async (event) => {
     const form = event.target, button = event.submitter;
@@ -162,8 +170,8 @@
     button.setAttribute("aria-busy", "true");
     try {
       const answer = await fetch(button.formAction, { method: "POST", body: new URLSearchParams(new FormData(form, button)), headers: { "X-Requested-With": "fetch" } });
-      if (answer.redirected) location.reload();
-      say(answer.ok ? said.dataset.done : said.dataset.failed);
+      if (answer.redirected) location.reload(); // to the login
+      else say(answer.ok ? said.dataset.done : said.dataset[WHY[answer.status]] ?? said.dataset.failed);
     } catch { say(said.dataset.failed); }
     button.removeAttribute("aria-busy");
   });
@@ -193,7 +201,7 @@
   setInterval(tick, 1000);
   if ("live" in body.dataset) {
     connect();
-    setInterval(() => { rest(); lookAgain(); }, 3000);
+    setInterval(() => { rest(); lookAgain(); renew(); }, 3000);
     addEventListener("online", lookAgain);
     addEventListener("visibilitychange", () => { rest(); if (!document.hidden) lookAgain(); });
   }

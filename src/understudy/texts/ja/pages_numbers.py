@@ -4,7 +4,7 @@ TEXTS = {
     "pages.numbers.span.day": "過去 1 日",
     "pages.numbers.span.month": "過去 1 か月",
     "pages.numbers.from.day": "開始時刻(1 時間ごと)",
-    "pages.numbers.from.month": "日付",
+    "pages.numbers.from.month": "開始日時(1 日ごと)",
     "pages.numbers.table": "表で見る",
     "pages.numbers.table_of": "表: {title}",
     "pages.numbers.time": "時刻",
