@@ -114,6 +114,8 @@ BOUNDED = {
     "worker/state WorkerState.auth": "executors",
     "worker/state WorkerState.auth_asked": "executors",
     "worker/state WorkerState.places": "PLACES_MAX",
+    "worker/state WorkerState.given_back": "TASKS_MAX",
+    "worker/state WorkerState.worked": "executors",
     "worker/state WorkerState.auth_shown": "executors",
     "worker/state WorkerState.directives": "OPEN_MAX directives that the hub keeps open",
     "worker/state WorkerState.outcomes": "OUTCOMES_MAX",

@@ -32,9 +32,9 @@ from understudy.worker.ending import (
     was_taken,
 )
 from understudy.worker.executors import Executor, Outcome, Plan
+from understudy.worker.executors.fault_words import NO_DIRECTORY
 from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
-from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState
 from understudy.worker.turns import begins_by_ms, forget, pass_on, remember, start_of, turn
 

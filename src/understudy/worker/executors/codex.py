@@ -15,7 +15,7 @@ from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Star
 from understudy.worker.executors.assistant import checked_prompt
 from understudy.worker.executors.codex_reading import CodexReading
 from understudy.worker.executors.codex_verdict import verdict
-from understudy.worker.executors.failures import api_failure
+from understudy.worker.executors.failures import not_ready
 
 CREDENTIALS = ("CODEX_API_KEY", "OPENAI_API_KEY")  # at most one of them, the first that is set
 ENV_KEPT = (
@@ -73,7 +73,7 @@ class Codex:
         words = (probed.stdout + probed.stderr).decode("utf-8", "replace")
         if probed.code == 0 and "not logged in" not in words.lower():
             return "ok"
-        return api_failure(0, words).auth or ("logged_out" if probed.code is not None else "unknown")
+        return not_ready(probed, words, is_logged_out=probed.code == 0)
 
     def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
