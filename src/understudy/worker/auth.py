@@ -6,6 +6,8 @@ after it the assistant is believed again only after a pause that grows with each
 
 from __future__ import annotations
 
+import msgspec
+
 from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.worker.effects import Ended, Failed, Loop, Probe, Wait, WriteLog
@@ -57,6 +59,8 @@ def auth_loop(state: WorkerState) -> Loop:
 
 def _ask(state: WorkerState, name: str, executor: Executor) -> Loop:
     plan = executor.probe() or _trial(state, name)
+    if plan is not None and state.workspaces.root and state.start_faults.get(name) == state.workspaces.root:
+        plan = msgspec.structs.replace(plan, cwd=state.workspaces.root)  # ready again once it is back
     probed: Ended | Failed | None = None
     if plan is not None:
         probed = yield Probe(plan, PROBE_MS_MAX)

@@ -1,4 +1,4 @@
-"""Tasks that are given back untouched although their process had begun: how often, before the failure is their own.
+"""Tasks that are given back untouched although this machine starts others: how often, until that is their failure.
 
 What such a run shows is taken for a fault of its machine. It speaks against the task instead if the same program has
 worked meanwhile: a check of it ended well before the next start, or another run succeeded. A task of which that is true
@@ -16,7 +16,7 @@ TASKS_MAX = 1_000
 
 
 def may_give_back(state: WorkerState, run: Run, executor: Executor, outcome: Outcome) -> bool:
-    """Count this end of a process → whether it may still be taken for a fault of this machine."""
+    """Count this end of a start → whether it may still be taken for a fault of this machine."""
     worked = state.worked.get(executor.name, 0)
     before = state.given_back.pop(run.task.id, None)
     against = 0
