@@ -13,8 +13,9 @@ from tests.worker.stubs import KINDS, Stub
 from tests.worker.test_assistants import DONE, INIT, THREAD, judged
 from understudy.daemon.life import main_loop
 from understudy.worker.effects import Probe, Spawn
-from understudy.worker.executors import Ended
+from understudy.worker.executors import AssistantSession, Ended
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
+from understudy.worker.executors.codex import Codex, CodexOptions
 from understudy.worker.untouched import AGAINST_MAX
 
 BROKEN = [
@@ -38,6 +39,24 @@ def test_a_start_that_breaks_before_the_assistant_says_anything_leaves_the_task_
     outcome = executor.outcome(ended, executor.reading())
     assert (outcome.success, outcome.failure_final, outcome.auth, outcome.is_untouched) == (False, False, word, True)
     assert executor.readiness(ended) == word, "a check of the login that breaks in the same way says the same"
+
+
+@pytest.mark.parametrize(("ended", "word"), BROKEN, ids=[f"{word}-{ended.code}" for ended, word in BROKEN])
+def test_a_key_needs_no_login_but_a_codex_that_starts(tmp_path: Path, ended: Ended, word: str):
+    stub = Stub(tmp_path, "codex")
+    codex = Codex(CodexOptions(cli=str(stub.cli)), {"PATH": "/usr/bin:/bin", "OPENAI_API_KEY": "sk-1"})
+    assert codex.readiness(ended) == word
+    said = (None, Ended(code=0), Ended(code=None), Ended(code=-15), Ended(code=1, stderr=b"Not logged in"))
+    assert {codex.readiness(probed) for probed in said} == {"ok"}
+    assert codex.readiness(Ended(code=1, stderr=b"Error checking login status: no file")) == "ok"
+
+
+@pytest.mark.parametrize(("ended", "word"), BROKEN[:6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_that_breaks_says_nothing_about_the_session(kind: str, ended: Ended, word: str):
+    session = AssistantSession("s-1")
+    outcome, _ = judged(kind, code=ended.code or 0, stderr=ended.stderr, session=session)
+    assert (outcome.again, outcome.auth, outcome.is_untouched) == ("", word, True)
 
 
 @pytest.mark.parametrize(("ended", "_word"), BROKEN[:4])

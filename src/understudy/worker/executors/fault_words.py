@@ -26,6 +26,7 @@ WORDS = frozenset({*BY_NUMBER.values(), OTHER, NO_DIRECTORY})
 DISPROVED = frozenset({"missing", "not_runnable", OTHER})  # by a probe that ends well: the same program starts
 _CODES = {126: "not_runnable", 127: "missing"}  # by which shells and `env` say that a program cannot be started
 _SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+_INCOMPLETE = ("cannot find module", "cannot find package", "loading shared libraries", "library not loaded")
 
 
 def fault_of(ended: Ended, words: str) -> str:
@@ -34,4 +35,5 @@ def fault_of(ended: Ended, words: str) -> str:
     for number in _SHORTAGES:
         if errno.errorcode[number] in words or os.strerror(number).lower() in lowered:
             return BY_NUMBER[number]
-    return _CODES.get(ended.code or 0, OTHER if ended.has_crashed else "")
+    is_broken = ended.has_crashed or any(said in lowered for said in _INCOMPLETE)
+    return _CODES.get(ended.code or 0, OTHER if is_broken else "")
