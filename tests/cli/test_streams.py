@@ -161,3 +161,15 @@ def test_utf8_is_read_in_a_locale_that_knows_nothing_of_it(shell):
     assert handed.returncode == 0, handed.stderr
     shown = shell(f"understudy task {json.loads(handed.stdout)['taskId']} --json")
     assert json.loads(shown.stdout)["content"] == "日本語 ✓"
+
+
+def test_a_command_hears_of_the_ends_of_its_children_also_where_who_started_it_did_not():
+    """An ignored SIGCHLD is inherited; the system then takes each exit code, and every failure looks like a success."""
+    code = (
+        "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "import understudy.cli.start as start\n"
+        "from understudy.cli import main\n"
+        "start.run = lambda *_: int(signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL)\n"
+        "main()"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", code], timeout=60, check=False).returncode == 0

@@ -25,7 +25,7 @@ from understudy.hub.retention import PurgeRows
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.store.queries import ABOUT_DAEMON_MAX
 from understudy.wire.daemons import SettingsBody, SleepWindow
-from understudy.worker import start_faults
+from understudy.worker.executors import fault_words
 
 HOUR = 3_600_000
 
@@ -760,7 +760,7 @@ def test_a_storm_counts_as_one_message_for_what_comes_after_it():
     assert desk.titles == ["9 notices at once", "later is late"]
 
 
-@pytest.mark.parametrize("word", sorted(start_faults.WORDS))
+@pytest.mark.parametrize("word", sorted(fault_words.WORDS))
 def test_a_machine_that_cannot_start_processes_is_shown_as_stuck_with_the_reason(word):
     bench = bench_with(public_url="https://hub.example")
     desk = Desk(bench)

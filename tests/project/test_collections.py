@@ -112,6 +112,8 @@ BOUNDED = {
     "worker/state WorkerState.auth": "executors",
     "worker/state WorkerState.auth_asked": "executors",
     "worker/state WorkerState.places": "PLACES_MAX",
+    "worker/state WorkerState.given_back": "TASKS_MAX",
+    "worker/state WorkerState.worked": "executors",
     "worker/state WorkerState.auth_shown": "executors",
     "worker/state WorkerState.open_alarms": "two kinds of alarm, written here",
     "worker/state WorkerState.directives": "OPEN_MAX directives that the hub keeps open",

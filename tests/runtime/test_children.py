@@ -187,6 +187,19 @@ def test_what_a_root_that_ended_well_left_in_its_session_ends_too(waits: bool, m
     assert (result.code, left) == (0, [])
 
 
+@pytest.mark.parametrize("waits", [pytest.param(True, id="waitid"), pytest.param(False, id="without waitid")])
+def test_an_exit_code_that_the_system_has_taken_is_unknown(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGCHLD is ignored: no child can be waited for."""
+    if not waits:
+        monkeypatch.delattr(os, "waitid", raising=False)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        result = ended(child("sh", "-c", "echo half an answer; exit 3")[0])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert (result.code, result.stdout, result.was_interrupted) == (None, b"half an answer\n", True)
+
+
 def test_grace_is_not_cut_short_by_a_wrapper_that_goes_at_once(tmp_path: Path) -> None:
     code = (
         "import os, signal, time\n"

@@ -27,7 +27,7 @@ ROWS = {
     "begun_then_nothing": ("no_output", False, ""),
     "sigint": ("no_output", False, ""),
     "143": ("interrupted", False, ""),
-    "bad_flag": ("usage", True, ""),
+    "bad_flag": ("usage", True, "cannot_start"),
     "crash": ("exit_code", False, ""),
 }
 CLAUDE_ROWS = {
@@ -39,7 +39,7 @@ CLAUDE_ROWS = {
     "unknown_session": ("session", False, ""),
     "id_in_use": ("session", False, ""),
 }
-CODEX_ROWS = {"untrusted": ("usage", True, "")}
+CODEX_ROWS = {"untrusted": ("usage", True, "cannot_start")}
 CASES = [
     *((kind, mode, row) for mode, row in ROWS.items() for kind in KINDS),
     *(("claude", mode, row) for mode, row in CLAUDE_ROWS.items()),
@@ -256,13 +256,15 @@ def test_bytes_without_a_whole_event_are_no_sign_of_life(tmp_path: Path):
 # ---- lines that are lost, or have another shape ----------------------------------------------------
 
 
-def judged(kind: str, *events: dict[str, Any], code: int = 1, session: AssistantSession | None = None):
+def judged(
+    kind: str, *events: dict[str, Any], code: int = 1, stderr: bytes = b"", session: AssistantSession | None = None
+):
     """The outcome of a run that said this, and the session that it leaves behind."""
     env = {"PATH": "/usr/bin:/bin"}
     executor = ClaudeCode(ClaudeOptions(), env) if kind == "claude" else Codex(CodexOptions(model="gpt-5"), env)
     reading = executor.reading(Start(session=session))
     reading.feed(b"".join(json.dumps(event).encode() + b"\n" for event in events), 0)
-    return executor.outcome(Ended(code=code), reading), reading.session()
+    return executor.outcome(Ended(code=code, stderr=stderr), reading), reading.session()
 
 
 THREAD = {"type": "thread.started", "thread_id": "th-1"}

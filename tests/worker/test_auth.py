@@ -6,9 +6,10 @@ from typing import Any
 
 from tests.worker.stage import Stage
 from understudy.worker.auth import EVERY_MS, HOLD_MS_FIRST, auth_loop, to_ask
-from understudy.worker.effects import Probe, Wait, WriteLog
+from understudy.worker.effects import Failed, Probe, Wait, WriteLog
 from understudy.worker.executors import Ended, Plan
 from understudy.worker.executors.command import CommandExecutor
+from understudy.worker.workspaces import Workspaces
 
 LOGGED_IN, LOGGED_OUT = Ended(code=0), Ended(code=1)
 
@@ -35,6 +36,7 @@ class Scene:
         self.state.auth = {"assistant": "unknown"}
         self.answer: Any = LOGGED_IN
         self.asked = 0
+        self.cwd: str | None = None  # of the last look
         self.said: list[str] = []
         self.loop = auth_loop(self.state)
         self.pause_ms = self.go_on(next(self.loop))
@@ -44,6 +46,7 @@ class Scene:
             if isinstance(effect, WriteLog):
                 self.said.append(f"{effect.level} {effect.message}")
             self.asked += isinstance(effect, Probe)
+            self.cwd = effect.plan.cwd if isinstance(effect, Probe) else self.cwd
             effect = self.loop.send(self.answer if isinstance(effect, Probe) else None)
         return effect.timeout_ms
 
@@ -95,12 +98,23 @@ def test_after_a_refused_run_it_is_believed_again_only_after_a_growing_pause() -
 
 
 def test_a_probe_that_cannot_be_run_is_no_login() -> None:
-    from understudy.worker.effects import Failed
-
     scene = Scene()
     scene.answer = Failed("no answer within 20000 ms")
     scene.wait()
     assert scene.word != "ok"
+
+
+def test_after_a_start_without_the_directory_of_all_workspaces_the_look_begins_there() -> None:
+    scene = Scene()
+    scene.state.workspaces = Workspaces(root="/srv/repos")
+    scene.state.start_faults = {"assistant": "/srv/repos"}
+    scene.answer = Failed("/srv/repos: gone", "no_directory")
+    scene.wait()
+    assert (scene.cwd, scene.word) == ("/srv/repos", "no_directory")
+    scene.state.start_faults = {"assistant": "/elsewhere"}
+    scene.answer = LOGGED_IN
+    scene.wait()
+    assert (scene.cwd, scene.word) == (None, "ok")
 
 
 def test_only_who_has_a_login_is_asked() -> None:

@@ -13,7 +13,7 @@ from tests.worker.stage import Stage
 from understudy.daemon.life import main_loop
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer
 from understudy.worker.report import report_loop
-from understudy.worker.result_batches import ALONE_MS_MAX
+from understudy.worker.result_batches import ALONE_MS_MAX, TIMEOUT_MS
 from understudy.worker.results import RunResult
 
 BEAT_MS = 10_000
@@ -31,6 +31,7 @@ class Line:
         self.refused = {"task-0"}
         self.absence = Failed("connection refused")
         self.is_away = False
+        self.away_ms = 1  # until that shows
         self.delay_ms: Callable[[int], int] = lambda _: 4  # for so many bytes
         self.taken: list[str] = []
         for nth in range(count):
@@ -52,7 +53,7 @@ class Line:
     def call(self, call: Call) -> tuple[int, HubAnswer | Failed]:
         names = [entry["taskId"] for entry in call.body["results"]]
         if self.is_away:
-            return 1, self.absence
+            return self.away_ms, self.absence
         if self.refused.intersection(names):
             return 4, self.refusal
         delay_ms = self.delay_ms(len(msgspec.json.encode(call.body)))
@@ -147,6 +148,50 @@ def test_a_slow_line_gets_smaller_requests() -> None:
     line = Line(12, chars=512 << 10)
     line.refused, line.delay_ms = set(), lambda size: size * 8 // 2_000
     assert line.stage.run_until(line.is_empty, within_ms=3 * MINUTE_MS)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_one_result_on_a_slow_line_gets_more_time(others: int) -> None:
+    """512 KiB at 100 kbit/s: 42 s."""
+    line = Line(1, chars=512 << 10)
+    for nth in range(1, others + 1):
+        line.finish(nth)
+    line.refused, line.delay_ms = set(), lambda size: size * 8 // 100
+    assert line.stage.run_until(line.is_empty, within_ms=5 * MINUTE_MS)
+    assert line.stage.evidence == []
+
+
+def test_what_no_time_is_enough_for_is_cut_and_kept_whole_as_evidence() -> None:
+    line = Line(1, chars=512 << 10)
+    line.refused, line.delay_ms = set(), lambda size: size * 8 // 20
+    assert line.stage.run_until(line.is_empty, within_ms=15 * MINUTE_MS)
+    assert line.taken == ["task-0"]
+    ((whole, why),) = line.stage.evidence
+    assert (len(whole.output or ""), why) == (
+        512 << 10,
+        "too large for the line: the end and the beginning were delivered",
+    )
+    assert len(line.warnings()) == 1
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_hub_that_is_silently_away_costs_no_result_its_middle(others: int) -> None:
+    line = Line(1, chars=512 << 10)
+    for nth in range(1, others + 1):
+        line.finish(nth)
+    line.refused, line.is_away, line.away_ms = set(), True, HOUR_MS
+    line.stage.run_for(6 * HOUR_MS)
+    assert {call.timeout_ms for _, call in line.stage.calls} == {TIMEOUT_MS}
+    line.is_away = False
+    assert line.stage.run_until(line.is_empty, within_ms=50_000)
+    assert line.stage.evidence == []
+
+
+def test_what_is_cut_at_once_is_not_too_slow() -> None:
+    line = Line(1, Failed("connection reset"), chars=512 << 10)
+    line.stage.run_for(6 * HOUR_MS)
+    assert line.stage.evidence == []
+    assert {call.timeout_ms for _, call in line.stage.calls} == {TIMEOUT_MS}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ def _run() -> int:
     from understudy.cli.code_path import without_current_directory
 
     without_current_directory()
+    import signal
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by who started us: the system would bury our children
     from understudy.cli.start import run
     from understudy.cli.streams import open_streams, show_what_can_be_shown
 

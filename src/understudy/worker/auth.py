@@ -6,11 +6,12 @@ after it the assistant is believed again only after a pause that grows with each
 
 from __future__ import annotations
 
+import msgspec
+
 from understudy.backoff import Backoff
 from understudy.texts import t
-from understudy.worker import start_faults
 from understudy.worker.effects import Ended, Failed, Loop, Probe, Wait, WriteLog
-from understudy.worker.executors import OK, Executor, Plan
+from understudy.worker.executors import OK, Executor, Plan, fault_words
 from understudy.worker.state import WorkerState
 
 EVERY_MS = 300_000
@@ -46,11 +47,11 @@ def auth_loop(state: WorkerState) -> Loop:
                 starts[name].reset()
                 state.start_faults.pop(name, None)
             elif shown:
-                pauses = starts if shown in start_faults.WORDS else holds
+                pauses = starts if shown in fault_words.WORDS else holds
                 due_ms[name] = state.clock.mono_ms() + pauses[name].next_ms()
             if state.clock.mono_ms() >= due_ms[name]:
                 yield from _ask(state, name, executor)
-                pauses = starts if state.auth[name] in start_faults.WORDS else holds
+                pauses = starts if state.auth[name] in fault_words.WORDS else holds
                 due_ms[name] = state.clock.mono_ms() + (EVERY_MS if state.auth[name] == OK else pauses[name].next_ms())
         pause_ms = min(due_ms.values()) - state.clock.mono_ms()
         yield Wait("auth", max(1, min(pause_ms, EVERY_MS)))
@@ -58,6 +59,8 @@ def auth_loop(state: WorkerState) -> Loop:
 
 def _ask(state: WorkerState, name: str, executor: Executor) -> Loop:
     plan = executor.probe() or _trial(state, name)
+    if plan is not None and state.workspaces.root and state.start_faults.get(name) == state.workspaces.root:
+        plan = msgspec.structs.replace(plan, cwd=state.workspaces.root)  # ready again once it is back
     probed: Ended | Failed | None = None
     if plan is not None:
         probed = yield Probe(plan, PROBE_MS_MAX)
@@ -91,7 +94,7 @@ def say_auth(name: str, word: str, before: str) -> Loop:
         level = "debug" if before in ("", "unknown") else "info"
         yield WriteLog(level, "Auth", t("executors.auth_back", executor=name))
         return
-    if word in start_faults.WORDS and word != "missing":
+    if word in fault_words.WORDS and word != "missing":
         yield WriteLog(
             "critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=t("executors.fix.start"))
         )

@@ -15,10 +15,10 @@ from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
 from understudy.worker.effects import Call, Failed, Fork, HubAnswer, Loop, Steps, Wait, WriteLog
 from understudy.worker.executors import TaskToRun
+from understudy.worker.executors.fault_words import NO_PROCESSES
 from understudy.worker.foreign_hub import ForeignHub, lacks_token, release_entry
 from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
-from understudy.worker.start_faults import NO_PROCESSES
 from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
 from understudy.worker.turns import FREE_MS, line_up, pass_on
 

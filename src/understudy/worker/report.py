@@ -27,11 +27,12 @@ from understudy.worker.effects import (
     may_mean_the_content,
 )
 from understudy.worker.guard_policy import RunDone
+from understudy.worker.result_batches import TIMEOUT_MS
 from understudy.worker.results import RunResult, wire_form
 from understudy.worker.state import WorkerState
 
 RESULTS = "/api/results"
-TIMEOUT_MS_MIN, TIMEOUT_MS = 1_000, 15_000
+TIMEOUT_MS_MIN = 1_000
 PAUSE_MS_MAX = 30_000
 LOOK_MS = 10_000
 LIMIT_MS = 300_000  # without anything delivered while beats get through
@@ -44,6 +45,8 @@ MAY_BE_AWAY = (  # whatever is sent; 0: no answer
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
+MAY_BE_SLOW = (0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
+SLOW_MS = 10_000  # who cuts a request later than that has waited for the rest of it
 TEXT_CHARS_MIN = 16 * 1024  # output or error of a result that is too large: halved as long as it is longer
 
 
@@ -82,12 +85,14 @@ def report_loop(state: WorkerState) -> Loop:
             yield Wait("report", backoff.next_ms())
 
 
-def deliver(state: WorkerState, timeout_ms: int = TIMEOUT_MS) -> Steps[bool]:
+def deliver(state: WorkerState, timeout_ms: int | None = None) -> Steps[bool]:
     """One request with as many results as it may hold → whether to go on at once: something came of it."""
     batch = state.batches.next(state.results)
     if not batch:
         return False
     body = {"results": [wire_form(result) for result in batch]}
+    sent_ms = state.clock.mono_ms()
+    timeout_ms = timeout_ms or state.batches.timeout_ms(batch)
     answer: HubAnswer | Failed = yield Call("POST", RESULTS, body, timeout_ms=timeout_ms)
     if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK:
         if (yield from _heed(state, batch, answer.body.get("results"))):
@@ -98,6 +103,9 @@ def deliver(state: WorkerState, timeout_ms: int = TIMEOUT_MS) -> Steps[bool]:
         if is_settled:
             return True
     yield from _not_taken(state, batch, answer)
+    is_slow = answer.status in MAY_BE_SLOW and state.clock.mono_ms() - sent_ms >= SLOW_MS
+    if is_slow and state.batches.was_slow(batch):
+        yield from _shortened(state, batch[0], "too large for the line: the end and the beginning were delivered")
     return len(batch) > 1 and _is_refused(answer)  # one of them is not to somebody's liking: find out which
 
 
@@ -145,16 +153,23 @@ def _refused(state: WorkerState, result: RunResult, answer: HubAnswer) -> Steps[
     A result that a proxy refuses as too large although it is small stays here: it is delivered after its owner's fix.
     """
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        smaller = smaller_than(result)
-        if smaller is not None:
-            if result.name not in state.shortened:
-                state.shortened.add(result.name)
-                yield ArchiveResult(result, "too large for the hub: the end and the beginning were delivered")
-            state.results[result.name] = smaller
+        if (yield from _shortened(state, result, "too large for the hub: the end and the beginning were delivered")):
             return True
         if answer.body.get("code") == TOO_LARGE_ON_THE_WAY:
             return False
     yield from _shelve(state, result, f"{answer.status} {answer.body.get('error', '')}"[:REASON_CHARS_MAX])
+    return True
+
+
+def _shortened(state: WorkerState, result: RunResult, why: str) -> Steps[bool]:
+    """Send less of it from now on; the whole is kept as evidence → False if nothing is left to cut."""
+    smaller = smaller_than(result)
+    if smaller is None:
+        return False
+    if result.name not in state.shortened:
+        state.shortened.add(result.name)
+        yield ArchiveResult(result, why)
+    state.results[result.name] = smaller
     return True
 
 

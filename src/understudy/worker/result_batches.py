@@ -4,6 +4,8 @@ A request may fail because of the hub, the line or one of its results (a firewal
 says which. So after a failure the next request has half as many, down to one; a result that failed alone lets the
 others go first, and is sent alone from then on. It pauses only once something else got through after it had failed:
 an absent hub delays nothing. So a failure that may be the hub's absence counts only after a later sign of the hub.
+A result may also be too large for the line. If it has used up its time although the hub was heard afterwards, it gets
+more time; if that does not help either, less of it is sent.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from understudy.worker.results import RunResult, wire_form
 BATCH_MAX = 100
 BATCH_BYTES_MAX = 6 << 20  # the hub takes 8 MiB
 ALONE_MS_FIRST, ALONE_MS_MAX = 1_000, 600_000
+TIMEOUT_MS = 15_000  # for a request
+DOUBLED_MAX = 3  # how often, for a lone result that needs more
 NEWS_MIN = 2  # failures of its own: one may have been the end of an absence of the hub
 
 
@@ -31,7 +35,14 @@ class _Lone:
         self.was_passed = False  # another result got through after it had failed
         self.is_open = False  # whether its last failure was its own shows when the hub is heard again
         self.failures = 0  # of its own
+        self.was_slow = False  # its last request used up its time; the hub was not heard since then
+        self.slow = 0  # how often it did, and the hub was heard afterwards
         self.is_reported = False  # to the owner
+
+    @property
+    def timeout_ms(self) -> int:
+        """The time for its next request."""
+        return TIMEOUT_MS << min(self.slow, DOUBLED_MAX)
 
 
 class ResultBatches:
@@ -67,8 +78,22 @@ class ResultBatches:
     def heard(self) -> None:
         """A sign of the hub: what others have passed and what failed before that failed by itself."""
         for lone in self._lone.values():
+            lone.slow, lone.was_slow = lone.slow + lone.was_slow, False
             if lone.was_passed and lone.is_open:
                 self._hold(lone)
+
+    def timeout_ms(self, batch: list[RunResult]) -> int:
+        """The time for a request of these."""
+        lone = self._lone.get(batch[0].name)
+        return lone.timeout_ms if lone is not None else TIMEOUT_MS
+
+    def was_slow(self, batch: list[RunResult]) -> bool:
+        """The time of this request was used up → whether its only result needs more than there is: it must be cut."""
+        lone = self._lone.get(batch[0].name) if len(batch) == 1 else None
+        if lone is None:
+            return False
+        lone.was_slow = True
+        return lone.slow >= DOUBLED_MAX
 
     def failed(self, batch: list[RunResult], *, is_refused: bool, may_be_away: bool) -> bool:
         """Nothing came of this request → whether its only result is news for the owner: once for each.
@@ -85,7 +110,7 @@ class ResultBatches:
             self._hold(lone)
         else:
             lone.is_open = True
-        is_news = not lone.is_reported and (is_refused or lone.failures >= NEWS_MIN)
+        is_news = not lone.is_reported and (is_refused or max(lone.failures, lone.slow) >= NEWS_MIN)
         lone.is_reported = lone.is_reported or is_news
         return is_news
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from understudy.clock import MS_PER_S
 from understudy.texts import t
 from understudy.worker.effects import (
@@ -32,11 +34,13 @@ from understudy.worker.ending import (
     was_taken,
 )
 from understudy.worker.executors import Executor, Outcome, Plan
+from understudy.worker.executors.fault_words import NO_DIRECTORY, OTHER
 from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
-from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState
 from understudy.worker.turns import begins_by_ms, forget, pass_on, remember, start_of, turn
+from understudy.worker.untouched import may_give_back
+from understudy.worker.workspaces import is_unreadable
 
 GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
@@ -199,6 +203,8 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
         plan: Plan = executor.plan(run.task, run.id, start)
     except ValueError as error:
         return Outcome(success=False, error=str(error), failure_class="not_possible", failure_final=True)
+    except OSError as error:
+        return _unreadable(state, run, executor, str(error))
     run.started_ms = run.started_ms if run.has_process else state.clock.mono_ms()
     run.has_process = True
     run.plan, run.reading, run.heard_ms, run.killed_until_ms = plan, executor.reading(start), None, None
@@ -216,6 +222,8 @@ def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Faile
     """The outcome of a failed start: a fault of this machine leaves the task untouched, a missing workspace ends it."""
     workspaces, cwd = state.workspaces, run.plan.cwd if run.plan is not None else None
     if failed.word == NO_DIRECTORY and run.task.workspace and not workspaces.is_root_gone():
+        if cwd is not None and is_unreadable(cwd):
+            return _unreadable(state, run, executor, failed.reason)
         error = t("executors.no_workspace", name=run.task.workspace, path=cwd)
         return Outcome(success=False, error=error, failure_class="not_possible", failure_final=True)
     if failed.word:
@@ -229,6 +237,15 @@ def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Faile
         auth=failed.word,
         is_untouched=bool(failed.word),
     )
+
+
+def _unreadable(state: WorkerState, run: Run, executor: Executor, reason: str) -> Outcome:
+    """The outcome of a start in a workspace that this machine cannot look at, though it can at the others."""
+    state.start_faults[executor.name] = state.workspaces.root
+    outcome = Outcome(success=False, error=reason, failure_class="spawn_failed", auth=OTHER, is_untouched=True)
+    if may_give_back(state, run, executor, outcome):
+        return outcome
+    return msgspec.structs.replace(outcome, is_untouched=False, auth="")
 
 
 def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:

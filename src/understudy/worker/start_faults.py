@@ -5,23 +5,7 @@ from __future__ import annotations
 import errno
 
 from understudy.worker.effects import Failed, Plan
-
-NO_PROCESSES = "no_processes"  # nor threads: the system counts both alike (setrlimit(2), RLIMIT_NPROC)
-_WORDS = {
-    errno.ENOENT: "missing",
-    errno.ENOTDIR: "missing",
-    errno.ENOSPC: "disk_full",
-    errno.EDQUOT: "disk_full",
-    errno.EMFILE: "no_descriptors",
-    errno.ENFILE: "no_descriptors",
-    errno.ENOMEM: "no_memory",
-    errno.EAGAIN: NO_PROCESSES,
-    errno.EACCES: "not_runnable",
-    errno.ENOEXEC: "not_runnable",
-    errno.EPERM: "not_runnable",
-}
-OTHER, NO_DIRECTORY = "cannot_start", "no_directory"
-WORDS = frozenset({*_WORDS.values(), OTHER, NO_DIRECTORY})
+from understudy.worker.executors.fault_words import BY_NUMBER, NO_DIRECTORY, OTHER
 
 
 def not_started(plan: Plan, error: OSError | ValueError) -> Failed:
@@ -31,4 +15,4 @@ def not_started(plan: Plan, error: OSError | ValueError) -> Failed:
         return Failed(reason)
     if plan.cwd is not None and error.filename == plan.cwd:
         return Failed(reason, NO_DIRECTORY)
-    return Failed(reason, _WORDS.get(error.errno or 0, OTHER))
+    return Failed(reason, BY_NUMBER.get(error.errno or 0, OTHER))

@@ -177,6 +177,8 @@ class WorkerState:
         self.unkept: set[str] = set()  # of those: not on disk
         self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
         self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where
+        self.given_back: dict[str, tuple[int, int]] = {}  # tasks whose process had begun (worker/untouched.py)
+        self.worked: dict[str, int] = {}  # runs of each executor that succeeded
         self.auth_asked: set[str] = set()  # executors whose login was looked at in this life
         self.liveness = Liveness()  # which loops make progress
         self.directives: dict[str, ReceivedDirective] = {}  # as the hub offers them, by id, oldest first

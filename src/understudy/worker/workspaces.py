@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import stat
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ class Workspaces(msgspec.Struct, frozen=True):
     own: str = ""  # the one that this daemon makes itself
 
     def directory(self, task: TaskToRun, executor: str) -> str | None:
-        """The directory for this task; ValueError with the fix."""
+        """The directory for this task; ValueError with the fix, OSError if this machine cannot look at it."""
         if not task.workspace:
             found = self.assistants if executor in ASSISTANTS else self.commands
             if found and found == self.own:
@@ -38,13 +39,13 @@ class Workspaces(msgspec.Struct, frozen=True):
         if not self.root:
             raise ValueError(t("executors.no_workspaces", name=task.workspace))
         path = Path(self.root) / task.workspace
-        if not path.is_dir():
+        if not _is_directory(path):
             raise ValueError(t("executors.no_workspace", name=task.workspace, path=path))
         return str(path)
 
     def is_root_gone(self) -> bool:
-        """True if the directory of all workspaces is not there (not mounted, say): no task's fault."""
-        return bool(self.root) and not Path(self.root).is_dir()
+        """True if the directory of all workspaces is not there (not mounted, or a dead mount): no task's fault."""
+        return bool(self.root) and (is_unreadable(self.root) or not _is_directory(Path(self.root)))
 
     def turns(self, task: TaskToRun, executor: str) -> frozenset[str]:
         """Resources for one run at a time: its workspace, and its conversation if there is a session."""
@@ -54,3 +55,20 @@ class Workspaces(msgspec.Struct, frozen=True):
         if executor in ASSISTANTS and (conversation := conversation_of(task)):
             names.add(f"conversation {conversation}")
         return frozenset(names)
+
+
+def is_unreadable(path: str) -> bool:
+    """True if this machine cannot say what is there: a dead mount, a broken disk, no permission."""
+    try:
+        _is_directory(Path(path))
+    except OSError:
+        return True
+    return False
+
+
+def _is_directory(path: Path) -> bool:
+    """True for a directory, False if there is none; OSError for anything else (`Path.is_dir` hides some of them)."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

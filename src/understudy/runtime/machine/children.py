@@ -201,7 +201,7 @@ class Child:
         self._await_zombie()
         with self._grace:
             survivors = self.tree.kill()
-        code = process.wait()
+        code = self._bury(process)
         until_s = time.monotonic() + DRAIN_S
         for reader in self._readers:
             reader.join(max(0.0, until_s - time.monotonic()))
@@ -209,6 +209,14 @@ class Child:
         self._ended = msgspec.structs.replace(self._as_of_now(), code=code, survivors=survivors)
         self._is_over.set()
         self._news()
+
+    def _bury(self, process: subprocess.Popen[bytes]) -> int | None:
+        """The exit code of the dead root; None if somebody else has taken it, for which Popen would say 0."""
+        code = None
+        with contextlib.suppress(ChildProcessError):
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        process.returncode = 0 if code is None else code  # it need not look any more
+        return code
 
     def _as_of_now(self) -> Ended:
         """Its end as far as it is known before the root is buried: the output so far."""

@@ -95,6 +95,11 @@ class Ended(msgspec.Struct, frozen=True):
         return self.code is None or self.code < 0 or self.code in _STOPPED_CODES
 
     @property
+    def has_crashed(self) -> bool:
+        """True if a signal ended it that nobody sends to stop a process: its program is broken."""
+        return self.code is not None and self.code < 0 and self.code not in _STOPPED_CODES
+
+    @property
     def was_stopped(self) -> bool:
         """True if somebody else ended it, as a system does that stops; what ran away was ended by us."""
         return self.code in _STOPPED_CODES and not self.ran_away

@@ -16,7 +16,7 @@ from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Star
 from understudy.worker.executors.assistant import checked_prompt
 from understudy.worker.executors.claude_reading import ClaudeReading
 from understudy.worker.executors.claude_verdict import verdict
-from understudy.worker.executors.failures import api_failure
+from understudy.worker.executors.failures import not_ready
 
 CREDENTIALS = ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY")  # at most one of them, the first that is set
 ENV_KEPT = (
@@ -80,7 +80,7 @@ class ClaudeCode:
         if probed.code == 0 and '"loggedIn":false' not in said.replace(" ", ""):
             return "ok"
         words = said + probed.stderr.decode("utf-8", "replace")
-        return api_failure(0, words).auth or ("logged_out" if probed.code is not None else "unknown")
+        return not_ready(probed, words, is_logged_out='"loggedIn"' in said)
 
     def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(

@@ -49,6 +49,7 @@ class ClaudeReading(AssistantReading):
                 self.result = event
 
     def _heed_message(self, event: dict[str, Any]) -> None:
+        self.has_begun = True
         message = value_in(event, "message")
         used = value_in(message, "usage")
         if isinstance(used, dict):

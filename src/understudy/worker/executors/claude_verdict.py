@@ -12,7 +12,8 @@ from understudy.worker.executors.assistant import answer_of
 from understudy.worker.executors.claude_reading import ClaudeReading, input_shown
 from understudy.worker.executors.command import exit_error, replaced_text
 from understudy.worker.executors.events import list_in, number_in, text_in, value_in
-from understudy.worker.executors.failures import Failure, api_failure, failed
+from understudy.worker.executors.failures import Failure, api_failure, failed, not_begun
+from understudy.worker.executors.fault_words import fault_of
 
 CLI = "claude"
 _SESSION_WORDS = ("no conversation found", "already in use", "session id")
@@ -45,6 +46,8 @@ def _by_result(ended: Ended, seen: ClaudeReading, result: dict[str, Any]) -> Out
         return _blocked(denied or [result.get("deferred_tool_use")])
     if ended.code == 0 and result.get("is_error") is False and _is_completed(result):
         return Outcome(success=True)
+    if _is_answer(result):
+        return failed(Failure("interrupted" if ended.was_interrupted else "exit_code"), CLI, exit_error(ended))
     reason = _reason(ended, result)
     if not seen.has_begun and _is_about_session(reason):
         return _without_session(reason)
@@ -71,6 +74,17 @@ def _is_completed(result: dict[str, Any]) -> bool:
     return reason == "completed" if reason is not None else result.get("subtype") == "success"
 
 
+def _is_error(result: dict[str, Any]) -> bool:
+    """True if the text of the result is that of an error, not of an answer."""
+    is_of_api = bool(number_in(result, "api_error_status")) or text_in(result, "terminal_reason") == "api_error"
+    return result.get("is_error") is True or is_of_api
+
+
+def _is_answer(result: dict[str, Any]) -> bool:
+    """True if the answer is complete, whatever became of its process afterwards."""
+    return not _is_error(result) and _is_completed(result) and text_in(result, "stop_reason") not in _STOPS
+
+
 def _failure_of(result: dict[str, Any]) -> Failure:
     subtype, stop = text_in(result, "subtype"), text_in(result, "stop_reason")
     if subtype in _SUBTYPES:
@@ -79,7 +93,8 @@ def _failure_of(result: dict[str, Any]) -> Failure:
         return _STOPS[stop]
     if subtype == "error_during_execution" or text_in(result, "terminal_reason").startswith("aborted"):
         return Failure("interrupted")
-    words = " ".join((text_in(result, "result"), *(str(error) for error in list_in(result, "errors"))))
+    said = text_in(result, "result") if _is_error(result) else ""
+    words = " ".join((said, *(str(error) for error in list_in(result, "errors"))))
     return api_failure(number_in(result, "api_error_status"), words)
 
 
@@ -100,15 +115,18 @@ def _blocked(denied: list[Any]) -> Outcome:
 
 def _without_result(ended: Ended, seen: ClaudeReading) -> Outcome:
     """It ended without a result line: what it wrote on stderr, or nothing at all."""
+    words = replaced_text(ended.stderr)
+    fault = "" if seen.has_begun or ended.code == 0 else fault_of(ended, words)
+    if fault:
+        return failed(not_begun(fault, words), CLI, exit_error(ended), is_untouched=True)
     if ended.was_interrupted:
         return failed(Failure("interrupted"), CLI, exit_error(ended))
     if ended.code == 0:
         return failed(Failure("no_output"), CLI, exit_error(ended))
-    words = replaced_text(ended.stderr)
     if not seen.has_begun and (_is_about_session(words) or seen.start.session is not None):
         return _without_session(exit_error(ended))  # whatever it says on resuming: without the session it may work
     known = api_failure(number_in(seen.retry, "error_status"), f"{text_in(seen.retry, 'error')} {words}")
     if known.name != "api_error":
         return failed(known, CLI, exit_error(ended), is_untouched=not seen.has_acted)
-    failure = Failure("exit_code") if seen.has_begun else Failure("usage", is_final=True)
-    return failed(failure, CLI, exit_error(ended))
+    failure = Failure("exit_code") if seen.has_begun else not_begun("", words)
+    return failed(failure, CLI, exit_error(ended), is_untouched=not seen.has_begun)

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 import msgspec
 
 from understudy.coordinator.prices import Price
-from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Start, TaskToRun, markers
+from understudy.worker.executors import NEW, OK, Ended, Outcome, Plan, Reading, Start, TaskToRun, markers
 from understudy.worker.executors.assistant import checked_prompt
 from understudy.worker.executors.codex_reading import CodexReading
 from understudy.worker.executors.codex_verdict import verdict
-from understudy.worker.executors.failures import api_failure
+from understudy.worker.executors.failures import not_ready
+from understudy.worker.executors.fault_words import OTHER, WORDS
 
 CREDENTIALS = ("CODEX_API_KEY", "OPENAI_API_KEY")  # at most one of them, the first that is set
 ENV_KEPT = (
@@ -63,17 +64,18 @@ class Codex:
         return Plan(argv=(self._options.cli, "login", "status"), env=self._env) if self._is_here() else None
 
     def readiness(self, probed: Ended | None) -> str:
-        """`login status` ends with 1 when logged out; a key in the environment needs no login."""
+        """`login status` ends with 1 when logged out; a key in the environment needs no login, but it must start."""
         if not self._is_here():
             return "missing"
-        if any(self._env.get(name) for name in CREDENTIALS):
-            return "ok"
+        has_key = any(self._env.get(name) for name in CREDENTIALS)
         if probed is None:
-            return "unknown"
+            return OK if has_key else "unknown"
         words = (probed.stdout + probed.stderr).decode("utf-8", "replace")
-        if probed.code == 0 and "not logged in" not in words.lower():
-            return "ok"
-        return api_failure(0, words).auth or ("logged_out" if probed.code is not None else "unknown")
+        if probed.code == 0 and (has_key or "not logged in" not in words.lower()):
+            return OK
+        word = not_ready(probed, words, is_logged_out=probed.code == 0)
+        is_broken = word in WORDS and not (word == OTHER and "login" in words.lower())
+        return OK if has_key and not is_broken else word
 
     def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(

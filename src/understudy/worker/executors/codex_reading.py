@@ -59,6 +59,7 @@ class CodexReading(AssistantReading):
         if is_over and kind not in _SILENT_ITEMS:
             self.has_used_tool()
         if kind == "agent_message":
+            self.has_begun = True
             self.text = text_in(item, "text") or self.text
         elif kind == "error":  # also warnings that hinder nothing
             self.note(text_in(item, "message")[:200])

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from understudy.services.claude import OVERLOADED
 from understudy.texts import t
-from understudy.worker.executors import Outcome
+from understudy.worker.executors import Ended, Outcome
+from understudy.worker.executors.fault_words import OTHER, fault_of
 
 REASON_CHARS_MAX = 1_000
 WORDS_CHARS_MAX = 8_000  # of what is looked at, from each end: an answer may be megabytes long
@@ -39,7 +40,7 @@ _BY_WORDS = (
     (r"rate.?limit|too many requests|\b429\b", Failure("rate_limited")),
     (r"overloaded|at capacity|\b529\b|\b503\b", Failure("overloaded")),
     (r"context window|prompt is too long|maximum context", Failure("too_long", is_final=True)),
-    (r"refus", Failure("refused", is_final=True)),
+    (r"(?<!conn)(?<!connection )refus", Failure("refused", is_final=True)),  # a connection is refused by no model
 )
 _BY_STATUS = {
     401: Failure("auth", auth="logged_out"),
@@ -65,6 +66,30 @@ def api_failure(status: int, words: str) -> Failure:
         is_refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
         return said or Failure("api_error", is_final=is_refused)
     return said if said is not None and said.auth and (known.auth or said.name == "credit") else known
+
+
+_NAMES_OPTION = re.compile(r"--[a-z]|\b(option|argument|usage)s?\b", re.IGNORECASE)
+
+
+def not_begun(fault: str, words: str, *, is_usage: bool = False) -> Failure:
+    """The failure of a process that ended before it did anything: its machine's fault until it shows to be the task's.
+
+    Nothing of a task is among its arguments, so a call that it refuses is refused for each task alike.
+    """
+    if not fault and (is_usage or _NAMES_OPTION.search(words[-WORDS_CHARS_MAX:])):
+        return Failure("usage", is_final=True, auth=OTHER)
+    return Failure("exit_code", auth=fault or OTHER)
+
+
+def not_ready(probed: Ended, words: str, *, is_logged_out: bool) -> str:
+    """The word for a check of the login that did not end well: what it said of the login, or why it said nothing."""
+    if fault := fault_of(probed, words):
+        return fault
+    if said := api_failure(0, words).auth:
+        return said
+    if is_logged_out:
+        return "logged_out"
+    return "unknown" if probed.was_interrupted else OTHER
 
 
 def failed(failure: Failure, cli: str, reason: str, *, is_untouched: bool = False) -> Outcome:
