@@ -58,8 +58,8 @@ class Beat:
     def __init__(self, state: WorkerState) -> None:
         self.sent_ms = state.clock.mono_ms()
         slept_ms = state.slept_ms()
-        self.slept_ms = max(0, slept_ms - state.slept_said_ms)  # all that no accepted beat has reported
-        self.has_woken = slept_ms - max(state.slept_said_ms, state.slept_heeded_ms) >= SLEPT_MS_MIN
+        self.slept_ms = max(0, slept_ms - state.slept.said_ms)  # all that no accepted beat has reported
+        self.has_woken = slept_ms - max(state.slept.said_ms, state.slept.heeded_ms) >= SLEPT_MS_MIN
         self.runs: tuple[Run, ...] = tuple(run for run in state.runs.values() if run.stop != "lost")
         self.progress = tuple((run, run.progress) for run in self.runs)
         running_now = {run.task.id for run in self.runs}
@@ -91,7 +91,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             refusals.reset()
             if budget.accepted(state.clock.mono_ms()):
                 yield WriteLog("warning", "Heartbeat", t("daemon.beat_bare"))
-            state.slept_said_ms += beat.slept_ms
+            state.slept.said_ms += beat.slept_ms
             state.must_ask = False
             state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
             state.mark("heartbeat")
@@ -262,7 +262,7 @@ def _wake_up(state: WorkerState, beat: Beat, skew_ms: int) -> Steps[int]:
     """After a sleep or a jump of the wall clock kept connections are dead → wall minus elapsed, now."""
     now_skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     if beat.has_woken:
-        state.slept_heeded_ms = state.slept_said_ms + beat.slept_ms
+        state.slept.heeded_ms = state.slept.said_ms + beat.slept_ms
         yield WriteLog("info", "Daemon", "Machine slept", {"sleptSec": seconds(beat.slept_ms)})
         state.must_ask = True
         yield ResetConnections()

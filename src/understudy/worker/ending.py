@@ -34,7 +34,6 @@ from understudy.worker.guard_policy import Lost, RunDone
 from understudy.worker.release import give_back
 from understudy.worker.state import Run, WorkerState, seconds
 from understudy.worker.turns import ends_by_ms
-from understudy.worker.untouched import may_give_back
 
 KILL_AGAIN_MS, KILL_AGAIN_MS_MAX = 1_000, 30_000
 KILLED_MS = 60_000  # how long KILL is repeated before the verdict
@@ -54,7 +53,11 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
     if why:
         yield from end(state, run, why, ended)
         return
-    if outcome.is_untouched and ended is not None and not may_give_back(state, run, executor, outcome):
+    if (
+        outcome.is_untouched
+        and ended is not None
+        and not state.untouched.may_give_back(run.task.id, executor.name, outcome.auth)
+    ):
         outcome = msgspec.structs.replace(outcome, is_untouched=False, auth="")
     yield from _heed_auth(state, executor, outcome)
     if outcome.is_untouched and (yield from is_dead(state, run, ended)):
@@ -88,7 +91,7 @@ def _why_stopped(state: WorkerState, run: Run) -> Steps[str]:
 def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
     """Note what a run shows about the login: it counts for more than any probe."""
     if outcome.success:
-        state.worked[executor.name] = state.worked.get(executor.name, 0) + 1
+        state.untouched.note_success(executor.name)
     is_shown = executor.probe() is not None or executor.name in state.start_faults
     word = outcome.auth or (OK if outcome.success and is_shown else "")
     if not word:

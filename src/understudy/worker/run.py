@@ -39,7 +39,6 @@ from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.state import Run, WorkerState
 from understudy.worker.turns import begins_by_ms, forget, pass_on, remember, start_of, turn
-from understudy.worker.untouched import may_give_back
 from understudy.worker.workspaces import is_unreadable
 
 GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
@@ -243,7 +242,7 @@ def _unreadable(state: WorkerState, run: Run, executor: Executor, reason: str) -
     """The outcome of a start in a workspace that this machine cannot look at, though it can at the others."""
     state.start_faults[executor.name] = state.workspaces.root
     outcome = Outcome(success=False, error=reason, failure_class="spawn_failed", auth=OTHER, is_untouched=True)
-    if may_give_back(state, run, executor, outcome):
+    if state.untouched.may_give_back(run.task.id, executor.name, outcome.auth):
         return outcome
     return msgspec.structs.replace(outcome, is_untouched=False, auth="")
 

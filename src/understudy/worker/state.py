@@ -15,6 +15,7 @@ from understudy.worker.executors import OK, AssistantSession, Executor, Plan, Re
 from understudy.worker.liveness import Liveness
 from understudy.worker.result_batches import ResultBatches
 from understudy.worker.results import RunResult
+from understudy.worker.untouched import Untouched
 from understudy.worker.workspaces import Workspaces
 
 RUNNING, DRAINING, STOPPING, IDLE = "running", "draining", "stopping", "idle"
@@ -138,6 +139,13 @@ class Signals:
         self._raised.discard(name)
 
 
+class Slept(msgspec.Struct):
+    """How much of the machine's sleep was dealt with, in ms."""
+
+    said_ms: int = 0  # accepted heartbeats have reported it
+    heeded_ms: int = 0  # had passed when an awakening was last acted on
+
+
 class WorkerState:
     """The daemon as its loops see it."""
 
@@ -177,8 +185,7 @@ class WorkerState:
         self.unkept: set[str] = set()  # of those: not on disk
         self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
         self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where
-        self.given_back: dict[str, tuple[int, int]] = {}  # tasks whose process had begun (worker/untouched.py)
-        self.worked: dict[str, int] = {}  # runs of each executor that succeeded
+        self.untouched = Untouched()  # tasks given back although their process had begun
         self.auth_asked: set[str] = set()  # executors whose login was looked at in this life
         self.liveness = Liveness()  # which loops make progress
         self.directives: dict[str, ReceivedDirective] = {}  # as the hub offers them, by id, oldest first
@@ -204,8 +211,7 @@ class WorkerState:
         self.has_stopped_beating = False  # the last heartbeat is sent, or given up
         self.is_stopped = False  # nothing is left to do in this life
         self.seq = 0  # of the last heartbeat, from 1; 0: none sent
-        self.slept_said_ms = 0  # of `slept_ms`: what accepted heartbeats have reported
-        self.slept_heeded_ms = 0  # of `slept_ms`: what had passed when an awakening was last acted on
+        self.slept = Slept()  # of `slept_ms`: how far it was reported, and heeded
 
     def mark(self, loop: str) -> None:
         """A loop succeeded, or has nothing to do: each beat reports it, so that the hub sees a dead or deaf loop."""

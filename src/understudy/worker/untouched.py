@@ -7,25 +7,31 @@ several times fails as any other; otherwise it would be started without end, bef
 
 from __future__ import annotations
 
-from understudy.worker.executors import Executor, Outcome
 from understudy.worker.executors.fault_words import DISPROVED
-from understudy.worker.state import Run, WorkerState
 
 AGAINST_MAX = 5
 TASKS_MAX = 1_000
 
 
-def may_give_back(state: WorkerState, run: Run, executor: Executor, outcome: Outcome) -> bool:
-    """Count this end of a start → whether it may still be taken for a fault of this machine."""
-    worked = state.worked.get(executor.name, 0)
-    before = state.given_back.pop(run.task.id, None)
-    against = 0
-    if before is not None:
-        has_worked = outcome.auth in DISPROVED or worked > before[1]
-        against = before[0] + has_worked
-    if against >= AGAINST_MAX:
-        return False
-    state.given_back[run.task.id] = (against, worked)
-    if len(state.given_back) > TASKS_MAX:
-        del state.given_back[next(iter(state.given_back))]
-    return True
+class Untouched:
+    """The tasks whose process had begun and that were given back all the same."""
+
+    def __init__(self) -> None:
+        self._worked: dict[str, int] = {}  # runs of each executor that succeeded
+        self._tasks: dict[str, tuple[int, int]] = {}  # how often it spoke against the task, and `_worked` at that time
+
+    def note_success(self, executor: str) -> None:
+        """A run of this executor succeeded."""
+        self._worked[executor] = self._worked.get(executor, 0) + 1
+
+    def may_give_back(self, task_id: str, executor: str, auth: str) -> bool:
+        """Count this end of a start → whether it may still be taken for a fault of this machine."""
+        worked = self._worked.get(executor, 0)
+        before = self._tasks.pop(task_id, None)
+        against = 0 if before is None else before[0] + (auth in DISPROVED or worked > before[1])
+        if against >= AGAINST_MAX:
+            return False
+        self._tasks[task_id] = (against, worked)
+        if len(self._tasks) > TASKS_MAX:
+            del self._tasks[next(iter(self._tasks))]
+        return True
