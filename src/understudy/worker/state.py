@@ -140,7 +140,7 @@ class Signals:
 
 
 class Slept(msgspec.Struct):
-    """How much of the machine's sleep was dealt with, in ms."""
+    """The machine's sleep that was dealt with, in ms."""
 
     said_ms: int = 0  # accepted heartbeats have reported it
     heeded_ms: int = 0  # had passed when an awakening was last acted on
