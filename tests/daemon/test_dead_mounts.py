@@ -93,14 +93,16 @@ def test_one_workspace_that_gives_an_error_holds_back_no_other(
     assert sum("given back untouched" in line for line in hub.stage.said) == AGAINST_MAX
 
 
+@pytest.mark.parametrize("is_back", [False, True])
 def test_a_workspace_that_dies_while_a_task_starts_in_it_fails_no_task(
-    hub: RulesHub, tmp_path: Path, dead: dict[str, int]
+    hub: RulesHub, tmp_path: Path, dead: dict[str, int], *, is_back: bool
 ) -> None:
     perform = hub.stage._perform
 
     def dies(loop: Any, effect: Any) -> tuple[bool, Any]:
         if type(effect).__name__ == "Spawn":
-            dead[str(tmp_path / "there")] = errno.EIO
+            if not is_back:
+                dead[str(tmp_path / "there")] = errno.EIO
             return False, Failed("Input/output error", "no_directory")
         return perform(loop, effect)
 

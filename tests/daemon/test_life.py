@@ -15,7 +15,7 @@ from understudy.clock import iso
 from understudy.daemon.life import main_loop
 from understudy.worker import run
 from understudy.worker.claim import lease_of
-from understudy.worker.effects import Call, Ended, Failed, HubAnswer
+from understudy.worker.effects import Call, Ended, Failed, HubAnswer, Spawn
 from understudy.worker.results import RunResult
 from understudy.worker.turns import FREE_MS
 from understudy.worker.workspaces import Workspaces
@@ -611,10 +611,17 @@ def in_workspaces(hub: RulesHub, root: Path) -> None:
 def test_a_workspace_that_vanishes_while_a_task_starts_in_it_ends_that_task_alone(tmp_path: Path) -> None:
     hub = started(RulesHub())
     in_workspaces(hub, tmp_path)
-    hub.stage.cannot_start = Failed("no such directory", "no_directory")
+    perform = hub.stage._perform
+
+    def vanishes(loop: Any, effect: Any) -> tuple[bool, Any]:
+        if isinstance(effect, Spawn) and effect.plan.cwd == str(tmp_path / "gone"):
+            (tmp_path / "gone").rmdir()
+            return False, Failed("no such directory", "no_directory")
+        return perform(loop, effect)
+
+    hub.stage._perform = vanishes  # type: ignore[method-assign]
     hub.submit("t1", workspace="gone")
     assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=60_000)
-    hub.stage.cannot_start = None
     assert hub.stage.state.auth["command"] == "ok"
     hub.submit("t2", workspace="here")
     hub.submit("t3")

@@ -16,7 +16,7 @@ from understudy.worker.effects import Probe, Spawn
 from understudy.worker.executors import AssistantSession, Ended
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
 from understudy.worker.executors.codex import Codex, CodexOptions
-from understudy.worker.untouched import AGAINST_MAX
+from understudy.worker.untouched import AGAINST_MAX, Untouched
 
 BROKEN = [
     (Ended(code=127, stderr=b"/usr/bin/env: 'node': No such file or directory\n"), "missing"),
@@ -107,6 +107,12 @@ def test_a_refused_connection_is_no_refusal_of_the_model(words: str):
         judged("codex", THREAD, {"type": "turn.failed", "error": {"message": words}}, code=1)[0],
     )
     assert {(outcome.failure_class, outcome.failure_final) for outcome in outcomes} == {("api_error", False)}
+
+
+def test_a_task_that_was_given_back_too_often_is_not_given_back_in_its_next_attempt():
+    untouched = Untouched()
+    said = [untouched.may_give_back("task-1", "claude_code", "missing") for _ in range(AGAINST_MAX + 3)]
+    assert said == [True] * AGAINST_MAX + [False] * 3
 
 
 # ---- what becomes of the queue -----------------------------------------------------------------

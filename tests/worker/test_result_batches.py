@@ -13,7 +13,7 @@ from tests.worker.stage import Stage
 from understudy.daemon.life import main_loop
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer
 from understudy.worker.report import report_loop
-from understudy.worker.result_batches import ALONE_MS_MAX, TIMEOUT_MS
+from understudy.worker.result_batches import ALONE_MS_MAX, DOUBLED_MAX, TIMEOUT_MS
 from understudy.worker.results import RunResult
 
 BEAT_MS = 10_000
@@ -185,6 +185,20 @@ def test_a_hub_that_is_silently_away_costs_no_result_its_middle(others: int) -> 
     line.is_away = False
     assert line.stage.run_until(line.is_empty, within_ms=50_000)
     assert line.stage.evidence == []
+
+
+def test_a_result_is_cut_only_when_the_hub_is_heard_after_its_longest_time() -> None:
+    state = Line(2, chars=512 << 10).stage.state
+    batch = [next(iter(state.results.values()))]
+    state.batches.failed(batch, is_refused=False, may_be_away=True)
+    for _ in range(DOUBLED_MAX):
+        state.batches.was_slow(batch)
+        state.batches.heard()
+    for _ in range(5):
+        state.batches.was_slow(batch)
+        assert not state.batches.must_cut(batch)
+    state.batches.heard()
+    assert [state.batches.must_cut(batch) for _ in range(2)] == [True, False]
 
 
 def test_what_is_cut_at_once_is_not_too_slow() -> None:

@@ -88,6 +88,8 @@ def directive_loop(state: WorkerState) -> Loop:
         if state.has_unkept_outcomes:
             yield from _keep(state)
         yield Wait("directives", LOOK_MS_DRAINING if _drains(state) else LOOK_MS)
+    if state.has_unkept_outcomes:  # the disk may have room by now
+        yield from _keep(state)
 
 
 def _arrive(state: WorkerState) -> Loop:

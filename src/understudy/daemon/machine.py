@@ -100,8 +100,9 @@ class Machine:
             case WriteLog(level, component, message, fields):
                 return self._log.emit(level, component, message, **fields)
             case NotifyOwner(level, title, text, about):
-                self.alarms.note(level, about)
-                return self.owner.tell(level, title, text, about) if self.owner is not None else None
+                if self.owner is not None:
+                    self.owner.tell(level, title, text, about)
+                return self.alarms.note(level, about)  # last: the disk may hang
             case AwaitRun(run_id, timeout_ms):
                 return self._await_run(run_id, timeout_ms)
             case TellGuard(message):

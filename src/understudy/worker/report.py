@@ -90,6 +90,9 @@ def deliver(state: WorkerState, timeout_ms: int | None = None) -> Steps[bool]:
     batch = state.batches.next(state.results)
     if not batch:
         return False
+    if state.batches.must_cut(batch) and has_long_text(batch[0]):
+        yield from _shortened(state, batch[0], "too large for the line: the end and the beginning were delivered")
+        batch = [state.results[batch[0].name]]
     body = {"results": [wire_form(result) for result in batch]}
     sent_ms = state.clock.mono_ms()
     timeout_ms = timeout_ms or state.batches.timeout_ms(batch)
@@ -103,9 +106,8 @@ def deliver(state: WorkerState, timeout_ms: int | None = None) -> Steps[bool]:
         if is_settled:
             return True
     yield from _not_taken(state, batch, answer)
-    is_slow = answer.status in MAY_BE_SLOW and state.clock.mono_ms() - sent_ms >= SLOW_MS
-    if is_slow and state.batches.was_slow(batch):
-        yield from _shortened(state, batch[0], "too large for the line: the end and the beginning were delivered")
+    if answer.status in MAY_BE_SLOW and state.clock.mono_ms() - sent_ms >= SLOW_MS:
+        state.batches.was_slow(batch)
     return len(batch) > 1 and _is_refused(answer)  # one of them is not to somebody's liking: find out which
 
 
@@ -176,11 +178,16 @@ def _shortened(state: WorkerState, result: RunResult, why: str) -> Steps[bool]:
 def smaller_than(result: RunResult) -> RunResult | None:
     """The result with half of its longest text, then without its usage; None if nothing is left to cut."""
     output, error = result.output or "", result.error or ""
-    if max(len(output), len(error)) > TEXT_CHARS_MIN:
+    if has_long_text(result):
         if len(output) >= len(error):
             return msgspec.structs.replace(result, output=_halved(output))
         return msgspec.structs.replace(result, error=_halved(error))
     return msgspec.structs.replace(result, usage=None) if result.usage else None
+
+
+def has_long_text(result: RunResult) -> bool:
+    """True if a text of it is worth cutting."""
+    return max(len(result.output or ""), len(result.error or "")) > TEXT_CHARS_MIN
 
 
 def _halved(text: str) -> str:

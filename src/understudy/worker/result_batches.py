@@ -37,6 +37,7 @@ class _Lone:
         self.failures = 0  # of its own
         self.was_slow = False  # its last request used up its time; the hub was not heard since then
         self.slow = 0  # how often it did, and the hub was heard afterwards
+        self.must_be_cut = False  # the longest time is not enough either
         self.is_reported = False  # to the owner
 
     @property
@@ -78,6 +79,7 @@ class ResultBatches:
     def heard(self) -> None:
         """A sign of the hub: what others have passed and what failed before that failed by itself."""
         for lone in self._lone.values():
+            lone.must_be_cut = lone.must_be_cut or (lone.was_slow and lone.slow >= DOUBLED_MAX)
             lone.slow, lone.was_slow = lone.slow + lone.was_slow, False
             if lone.was_passed and lone.is_open:
                 self._hold(lone)
@@ -87,13 +89,19 @@ class ResultBatches:
         lone = self._lone.get(batch[0].name)
         return lone.timeout_ms if lone is not None else TIMEOUT_MS
 
-    def was_slow(self, batch: list[RunResult]) -> bool:
-        """The time of this request was used up → whether its only result needs more than there is: it must be cut."""
+    def was_slow(self, batch: list[RunResult]) -> None:
+        """The time of this request was used up: if the hub is heard next, its only result needs more time."""
         lone = self._lone.get(batch[0].name) if len(batch) == 1 else None
-        if lone is None:
+        if lone is not None:
+            lone.was_slow = True
+
+    def must_cut(self, batch: list[RunResult]) -> bool:
+        """True, once, if its only result is too large for the line."""
+        lone = self._lone.get(batch[0].name) if len(batch) == 1 else None
+        if lone is None or not lone.must_be_cut:
             return False
-        lone.was_slow = True
-        return lone.slow >= DOUBLED_MAX
+        lone.must_be_cut = False
+        return True
 
     def failed(self, batch: list[RunResult], *, is_refused: bool, may_be_away: bool) -> bool:
         """Nothing came of this request → whether its only result is news for the owner: once for each.

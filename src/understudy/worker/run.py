@@ -39,7 +39,7 @@ from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.state import Run, WorkerState
 from understudy.worker.turns import begins_by_ms, forget, pass_on, remember, start_of, turn
-from understudy.worker.workspaces import is_unreadable
+from understudy.worker.workspaces import is_missing
 
 GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
@@ -220,8 +220,8 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
 def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Failed) -> Outcome:
     """The outcome of a failed start: a fault of this machine leaves the task untouched, a missing workspace ends it."""
     workspaces, cwd = state.workspaces, run.plan.cwd if run.plan is not None else None
-    if failed.word == NO_DIRECTORY and run.task.workspace and not workspaces.is_root_gone():
-        if cwd is not None and is_unreadable(cwd):
+    if failed.word == NO_DIRECTORY and run.task.workspace and cwd is not None and not workspaces.is_root_gone():
+        if not is_missing(cwd):  # a dead mount, or one that is back by now
             return _unreadable(state, run, executor, failed.reason)
         error = t("executors.no_workspace", name=run.task.workspace, path=cwd)
         return Outcome(success=False, error=error, failure_class="not_possible", failure_final=True)

@@ -29,9 +29,7 @@ class Untouched:
         worked = self._worked.get(executor, 0)
         before = self._tasks.pop(task_id, None)
         against = 0 if before is None else before[0] + (auth in DISPROVED or worked > before[1])
-        if against >= AGAINST_MAX:
-            return False
-        self._tasks[task_id] = (against, worked)
+        self._tasks[task_id] = (against, worked)  # also beyond the bound: it holds for later attempts too
         if len(self._tasks) > TASKS_MAX:
             del self._tasks[next(iter(self._tasks))]
-        return True
+        return against < AGAINST_MAX

@@ -45,7 +45,10 @@ class Workspaces(msgspec.Struct, frozen=True):
 
     def is_root_gone(self) -> bool:
         """True if the directory of all workspaces is not there (not mounted, or a dead mount): no task's fault."""
-        return bool(self.root) and (is_unreadable(self.root) or not _is_directory(Path(self.root)))
+        try:
+            return bool(self.root) and not _is_directory(Path(self.root))
+        except OSError:
+            return True
 
     def turns(self, task: TaskToRun, executor: str) -> frozenset[str]:
         """Resources for one run at a time: its workspace, and its conversation if there is a session."""
@@ -57,13 +60,12 @@ class Workspaces(msgspec.Struct, frozen=True):
         return frozenset(names)
 
 
-def is_unreadable(path: str) -> bool:
-    """True if this machine cannot say what is there: a dead mount, a broken disk, no permission."""
+def is_missing(path: str) -> bool:
+    """True if there certainly is no directory; a dead mount or no permission leaves that open."""
     try:
-        _is_directory(Path(path))
+        return not _is_directory(Path(path))
     except OSError:
-        return True
-    return False
+        return False
 
 
 def _is_directory(path: Path) -> bool:
