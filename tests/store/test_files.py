@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -144,6 +145,35 @@ def test_all_that_was_acknowledged_can_be_saved_from_lost_files(store: SqliteSto
     assert rescued(path) == [copy]
     copy.rename(path)
     assert names(path) == {"before"}
+
+
+@pytest.mark.parametrize("is_saved", [True, False], ids=["rescued", "not rescued"])
+def test_a_backup_in_the_place_of_the_file_is_not_given_the_log_of_the_old_one(
+    store: SqliteStore, path: Path, is_saved: bool
+) -> None:
+    backup = path.with_name("backup")
+    with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(backup)) as copy:
+        source.backup(copy)
+    save(store, "since")
+    lost = path.with_name("lost.db")
+    lost.hardlink_to(path)
+    backup.replace(path)
+    if is_saved:
+        store.rescue(7)
+    store.close()
+    assert names(path) == {"before"}
+    (log,) = path.parent.glob("*.lost-*-wal")
+    log.rename(f"{lost}-wal")
+    assert names(lost) == {"before", "since"}
+
+
+def test_a_log_of_somebody_else_stays_where_it_is(store: SqliteStore, path: Path) -> None:
+    path.unlink()
+    log = path.with_name(f"{path.name}-wal")
+    log.unlink()
+    log.write_text("another")
+    store.close()
+    assert log.read_text() == "another"
 
 
 def test_rescued_copies_are_few(store: SqliteStore, path: Path) -> None:

@@ -99,7 +99,8 @@ class SqliteStore:
         if path is not None and not path.exists() and (copies := rescued(path)):
             raise StoreError(
                 f"Store unavailable: {path} is missing, and {copies[-1].name} beside it holds what was in it: "
-                f"mv '{copies[-1]}' '{path}', or move it away to begin with an empty store"
+                f"mv '{copies[-1]}' '{path}' (first move {path.name}-wal and {path.name}-shm away if they are there), "
+                f"or move it away to begin with an empty store"
             )
 
     def _open(self, *, creates: bool = False, statements: int = WRITER_STATEMENTS) -> Connection:
@@ -303,11 +304,17 @@ class SqliteStore:
             connection.close()
 
     def close(self) -> None:
-        """Close every connection; the WAL is folded into the file."""
+        """Close every connection; the WAL is folded into the file, or put aside if another file has its name."""
         with self._writing:
             self._drop_readers()
             self._writer.close()
-            if self._files is not None:
+            if self._files is None:
+                return
+            try:
+                self._files.put_log_aside()
+            except OSError as error:
+                raise StoreError(f"The log of {self._path} is of another store; move it away: {error}") from error
+            finally:
                 self._files.close()
 
     def _drop_readers(self) -> None:

@@ -19,6 +19,7 @@ from struct import Struct
 from urllib.parse import quote
 
 from understudy.clock import SystemClock
+from understudy.private import sync_directory
 
 SUFFIXES = ("", "-wal", "-shm")
 RESCUED_MAX = 3  # copies beside the store
@@ -121,6 +122,20 @@ class StoreFiles:
         except OSError:
             return None
         return found.st_dev, found.st_ino
+
+    def put_log_aside(self) -> None:
+        """Rename the log of a store that lost its name: SQLite would apply it to the file that has the name next.
+
+        SQLite leaves it there when it closes a file that was moved. OSError if that is not possible.
+        """
+        if self._identity("") == self._known[""]:
+            return
+        aside = f"{self._path}.lost-{SystemClock().now_ms()}"
+        for suffix in ("-wal", "-shm"):
+            known = self._known.get(suffix)
+            if known is not None and self._identity(suffix) == known:
+                Path(self._names[suffix]).rename(f"{aside}{suffix}")
+                sync_directory(self._path.parent)
 
     def close(self) -> None:
         """After the last connection was closed; again is nothing."""
