@@ -1,7 +1,7 @@
 """SQLite as the store: WAL, synchronous FULL, one writer, readers that cannot write.
 
 Durable means on disk: on macOS plain fsync is not, so F_FULLFSYNC is asked for (docs/measured.md, Disks; the pragma
-does nothing elsewhere). One process owns the file; a second hub is kept out by the lock of the data directory.
+does nothing elsewhere). One process owns the file; a second hub is kept out by a lock (runtime/lock.py).
 """
 
 from __future__ import annotations
