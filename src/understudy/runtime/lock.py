@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.private import PlantedError, open_ours
+from understudy.private import PlantedError, open_ours, real_path
 from understudy.texts import t
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # by somebody else, as systems say it
@@ -90,7 +90,7 @@ def hub_locks(data_dir: Path, store: Path | None) -> Iterator[None]:
     """
     wanted = [(data_dir / "hub.lock", t("lock.data_dir", path=data_dir))]
     if store is not None and store.parent.is_dir():
-        file = store.resolve()
+        file = real_path(store)
         wanted.append((file.with_name(f"{file.name}.lock"), t("lock.store", path=store)))
     with contextlib.ExitStack() as held:
         for path, what in wanted:
