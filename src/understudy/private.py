@@ -224,7 +224,7 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def real_path(path: Path) -> Path:
-    """Where the name leads; links that lead in a circle are left for the one who opens it to refuse."""
+    """The file that the name leads to; links that lead in a circle are left for the one who opens it to refuse."""
     return Path(os.path.realpath(path))
 
 
