@@ -223,6 +223,11 @@ def _write_new(path: Path, content: bytes) -> None:
         raise
 
 
+def real_path(path: Path) -> Path:
+    """The file that the name leads to; links that lead in a circle are left for the one who opens it to refuse."""
+    return Path(os.path.realpath(path))
+
+
 def sync_directory(path: Path) -> None:
     """Make a rename or an unlink in it durable."""
     fd = os.open(path, os.O_RDONLY)

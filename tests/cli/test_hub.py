@@ -14,7 +14,7 @@ from understudy.cli.hub import _has_stored_key
 from understudy.cli.saved import Saved, load_saved, local_keys, save
 from understudy.config import Settings
 from understudy.coordinator.nouns import Key
-from understudy.runtime.lock import FileLock, LockedError
+from understudy.runtime.lock import FileLock, LockedError, hub_locks
 from understudy.store.sqlite import SqliteStore
 
 
@@ -99,6 +99,27 @@ def test_a_second_hub_on_the_same_data_is_refused(tmp_path):
         assert len(done.err.splitlines()) == 1
         done = understudy("hub", "--port", "0", "--data", str(hub.data_dir), env=hub.env | {"UNDERSTUDY_LANG": "ja"})
         assert "が使用中です。先にそちらを止めてください。" in done.err
+
+
+def test_a_second_hub_on_the_same_store_is_refused(tmp_path):
+    link = tmp_path / "link.db"
+    with running_hub(tmp_path) as hub:
+        link.symlink_to(hub.data_dir / "hub.db")
+        env = hub.env | {"UNDERSTUDY_STORE": str(link)}
+        done = understudy("hub", "--port", "0", "--data", str(tmp_path / "other"), env=env)
+        assert done.code == 1
+        assert f"The store {link} is in use by process" in done.err
+        env |= {"UNDERSTUDY_LANG": "ja"}
+        done = understudy("hub", "--port", "0", "--data", str(tmp_path / "other"), env=env)
+        assert f"ストア {link} はプロセス" in done.err
+
+
+def test_a_key_is_not_looked_for_in_the_store_of_a_running_hub(tmp_path):
+    SqliteStore(tmp_path / "hub.db").close()
+    with hub_locks(tmp_path, tmp_path / "hub.db"):
+        (tmp_path / "other").mkdir()
+        with pytest.raises(LockedError, match="The store"):
+            _has_stored_key(Settings(host="0.0.0.0", store=str(tmp_path / "hub.db")), tmp_path / "other")
 
 
 def test_a_second_hub_does_not_hide_the_first_from_commands(tmp_path):

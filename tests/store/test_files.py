@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -144,6 +145,74 @@ def test_all_that_was_acknowledged_can_be_saved_from_lost_files(store: SqliteSto
     assert rescued(path) == [copy]
     copy.rename(path)
     assert names(path) == {"before"}
+
+
+@pytest.mark.parametrize("is_saved", [True, False], ids=["rescued", "not rescued"])
+def test_a_backup_in_the_place_of_the_file_is_not_given_the_log_of_the_old_one(
+    store: SqliteStore, path: Path, is_saved: bool
+) -> None:
+    backup = path.with_name("backup")
+    with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(backup)) as copy:
+        source.backup(copy)
+    save(store, "since")
+    lost = path.with_name("lost.db")
+    lost.hardlink_to(path)
+    backup.replace(path)
+    if is_saved:
+        store.rescue(7)
+    store.close()
+    assert names(path) == {"before"}
+    (log,) = path.parent.glob("*.lost-*-wal")
+    log.rename(f"{lost}-wal")
+    assert names(lost) == {"before", "since"}
+
+
+def test_a_log_of_somebody_else_stays_where_it_is(store: SqliteStore, path: Path) -> None:
+    path.unlink()
+    log = path.with_name(f"{path.name}-wal")
+    log.unlink()
+    log.write_text("another")
+    store.close()
+    assert log.read_text() == "another"
+
+
+@pytest.mark.parametrize("harm", [delete, replace])
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "link"])
+def test_a_store_behind_a_link_is_watched_where_it_is(path: Path, suffix: str, harm: Callable[[Path], None]) -> None:
+    link = path.parent.parent / "link.db"
+    link.symlink_to(path)
+    store = SqliteStore(link)
+    save(store, "before")
+    harm(link if suffix == "link" else path.with_name(path.name + suffix))
+    assert_refuses_all(store)
+    assert store.rescue(7).parent == path.parent
+    store.close()
+
+
+def test_an_empty_store_is_not_begun_behind_a_link_beside_what_was_saved(path: Path) -> None:
+    link = path.parent.parent / "link.db"
+    link.symlink_to(path)
+    store = SqliteStore(link)
+    path.unlink()
+    store.rescue(7)
+    store.close()
+    with pytest.raises(StoreError, match="mv "):
+        SqliteStore(link)
+
+
+def test_a_link_that_leads_to_itself_is_no_store(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(link)
+    with pytest.raises(StoreError, match="unable to open"):
+        SqliteStore(link)
+
+
+def test_a_name_with_the_signs_of_a_pattern_is_a_name(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "[a].db")
+    copy = store.rescue(7)
+    store.close()
+    assert rescued(tmp_path / "[a].db") == [copy]
+    assert rescued(tmp_path / "?a?.db") == []
 
 
 def test_rescued_copies_are_few(store: SqliteStore, path: Path) -> None:

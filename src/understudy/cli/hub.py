@@ -104,20 +104,16 @@ def client_url(host: str, port: int) -> str:
 
 def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
     """True if `keys create` made one that is still valid."""
-    from understudy.runtime.lock import FileLock
+    from understudy.runtime.lock import hub_locks
     from understudy.store.opening import file_of, open_store
     from understudy.store.queries import VALID_KEYS
 
     path = file_of(settings.store, data_dir)
     if path is not None and not path.exists():
         return False
-    lock = FileLock(data_dir / "hub.lock")
-    lock.take(t("lock.data_dir", path=data_dir))
-    try:
+    with hub_locks(data_dir, path):
         store = open_store(settings.store, settings.store_password, data_dir, SystemClock())
         try:
             return bool(store.read(lambda reader: reader.find(VALID_KEYS, limit=1)))
         finally:
             store.close()
-    finally:
-        lock.release()

@@ -1,4 +1,4 @@
-"""Only one process in each data directory: an advisory lock that the kernel frees when its holder ends."""
+"""Only one process in each data directory and store: an advisory lock that the kernel frees when its holder ends."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.private import PlantedError, open_ours
+from understudy.private import PlantedError, open_ours, real_path
 from understudy.texts import t
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # by somebody else, as systems say it
@@ -79,3 +80,21 @@ class FileLock:
                 os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
+
+
+@contextlib.contextmanager
+def hub_locks(data_dir: Path, store: Path | None) -> Iterator[None]:
+    """Hold what only one hub may use: its data directory, and the file of its store, whatever leads to it.
+
+    LockedError, OSError and ConfigError as `FileLock.take`. A store in no directory is left to who opens it.
+    """
+    wanted = [(data_dir / "hub.lock", t("lock.data_dir", path=data_dir))]
+    if store is not None and store.parent.is_dir():
+        file = real_path(store)
+        wanted.append((file.with_name(f"{file.name}.lock"), t("lock.store", path=store)))
+    with contextlib.ExitStack() as held:
+        for path, what in wanted:
+            lock = FileLock(path)
+            lock.take(what)
+            held.callback(lock.release)
+        yield

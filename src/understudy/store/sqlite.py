@@ -1,7 +1,7 @@
 """SQLite as the store: WAL, synchronous FULL, one writer, readers that cannot write.
 
 Durable means on disk: on macOS plain fsync is not, so F_FULLFSYNC is asked for (docs/measured.md, Disks; the pragma
-does nothing elsewhere). One process owns the file; a second hub is kept out by the lock of the data directory.
+does nothing elsewhere). One process owns the file; a second hub is kept out by a lock (runtime/lock.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from glob import escape
 from math import inf
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,7 +19,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from understudy.errors import ConfigError, SlowReadError, StoreDownError, StoreError
-from understudy.private import PlantedError, close, open_private
+from understudy.private import PlantedError, close, open_private, real_path
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.migrations import migrate
 from understudy.store.room import LastRoom
@@ -57,8 +58,19 @@ def _close_to_others(path: Path) -> None:
             open_private(path).close()
         except PlantedError as error:
             raise ConfigError(str(error)) from error
-        for part in (*path.parent.glob(f"{path.name}-*"), *path.parent.glob(f"{path.name}.schema*")):
+        name = escape(path.name)
+        for part in (*path.parent.glob(f"{name}-*"), *path.parent.glob(f"{name}.schema*")):
             close(part)
+
+
+def _refuse_to_begin_anew(path: Path) -> None:
+    """An empty store in the place of one that was lost would hide what can still be had."""
+    if not path.exists() and (copies := rescued(path)):
+        raise StoreError(
+            f"Store unavailable: {path} is missing, and {copies[-1].name} beside it holds what was in it: "
+            f"mv '{copies[-1]}' '{path}' (first move {path.name}-wal and {path.name}-shm away if they are there), "
+            f"or move it away to begin with an empty store"
+        )
 
 
 class SqliteStore:
@@ -68,10 +80,15 @@ class SqliteStore:
     pragmas: tuple[str, ...] = _PRAGMAS
 
     def __init__(self, path: Path | None, before_commit: Callable[[], None] | None = None) -> None:
-        self._path = path
-        self._refuse_to_begin_anew()
+        link = path
         if path is not None:
-            _close_to_others(path)
+            for name in (path, real_path(path)):
+                _refuse_to_begin_anew(name)
+            _close_to_others(path)  # also judges a link, so before the name that it leads to is used
+            path = real_path(path)  # as SQLite does: its log and index are beside the file, not beside a link to it
+            if path != link:
+                _close_to_others(path)
+        self._path = path
         self._before_commit = before_commit  # a fail point for crash tests
         self._damage = ""  # what SQLite found wrong with the file; all is refused until a check finds it well
         self._suspected = ""
@@ -88,19 +105,10 @@ class SqliteStore:
             self._writer.execute(TEMPORARY_IN_MEMORY)
             if path is not None:
                 self._writer.execute("BEGIN IMMEDIATE").execute("COMMIT")  # from here on all its files are there
-                self._files = StoreFiles(path)
+                self._files = StoreFiles(path, link or path)
         except BaseException:
             self._writer.close()
             raise
-
-    def _refuse_to_begin_anew(self) -> None:
-        """An empty store in the place of one that was lost would hide what can still be had."""
-        path = self._path
-        if path is not None and not path.exists() and (copies := rescued(path)):
-            raise StoreError(
-                f"Store unavailable: {path} is missing, and {copies[-1].name} beside it holds what was in it: "
-                f"mv '{copies[-1]}' '{path}', or move it away to begin with an empty store"
-            )
 
     def _open(self, *, creates: bool = False, statements: int = WRITER_STATEMENTS) -> Connection:
         target = ":memory:"
@@ -303,11 +311,17 @@ class SqliteStore:
             connection.close()
 
     def close(self) -> None:
-        """Close every connection; the WAL is folded into the file."""
+        """Close every connection; the WAL is folded into the file, or put aside if another file has its name."""
         with self._writing:
             self._drop_readers()
             self._writer.close()
-            if self._files is not None:
+            if self._files is None:
+                return
+            try:
+                self._files.put_log_aside()
+            except OSError as error:
+                raise StoreError(f"The log of {self._path} is of another store; move it away: {error}") from error
+            finally:
                 self._files.close()
 
     def _drop_readers(self) -> None:

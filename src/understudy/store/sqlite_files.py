@@ -14,11 +14,13 @@ import os
 import sqlite3
 import time
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from struct import Struct
 from urllib.parse import quote
 
 from understudy.clock import SystemClock
+from understudy.private import sync_directory
 
 SUFFIXES = ("", "-wal", "-shm")
 RESCUED_MAX = 3  # copies beside the store
@@ -42,9 +44,13 @@ def is_damage(error: sqlite3.Error) -> bool:
 class StoreFiles:
     """The files that were opened. Descriptors are kept: closing one would drop SQLite's locks on that file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: Path) -> None:
+        """Watch the file at `path`, which is no link, and the name by which it was asked for, which may be one."""
         self._path = path
         self._names = {suffix: f"{path}{suffix}" for suffix in SUFFIXES}
+        is_link = name.absolute() != path
+        if is_link:
+            self._names["link"] = str(name.absolute())
         self._log_name = self._names["-wal"]
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._index_fd = self._log_fd = -1
@@ -52,13 +58,13 @@ class StoreFiles:
             self._log_fd = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC)
             self._index_fd = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
         self._known: dict[str, tuple[int, int]] = {}
-        self._directory = str(path.parent) if path.absolute() == path.resolve() else ""  # a link changes elsewhere
+        self._directory = "" if is_link else str(path.parent)  # a link changes elsewhere
         self._settled: _Directory | None = None  # as it was when every name was right
         self.note()
 
     def note(self) -> None:
         """Remember the files that are there and were not yet known."""
-        for suffix in SUFFIXES:
+        for suffix in self._names:
             if suffix not in self._known:
                 found = self._identity(suffix)
                 if found is not None:
@@ -76,7 +82,7 @@ class StoreFiles:
         for suffix, known in self._known.items():
             found = self._identity(suffix)
             if found != known:
-                return f"{self._path}{suffix} was {'deleted' if found is None else 'replaced'} while the hub runs"
+                return f"{self._names[suffix]} was {'deleted' if found is None else 'replaced'} while the hub runs"
         self._settled = directory if _is_settled(directory) else None
         return ""
 
@@ -122,6 +128,20 @@ class StoreFiles:
             return None
         return found.st_dev, found.st_ino
 
+    def put_log_aside(self) -> None:
+        """Rename the log of a store that lost its name: SQLite would apply it to the file that has the name next.
+
+        SQLite leaves it there when it closes a file that was moved. OSError if that is not possible.
+        """
+        if self._identity("") == self._known[""]:
+            return
+        aside = f"{self._path}.lost-{SystemClock().now_ms()}"
+        for suffix in ("-wal", "-shm"):
+            known = self._known.get(suffix)
+            if known is not None and self._identity(suffix) == known:
+                Path(self._names[suffix]).rename(f"{aside}{suffix}")
+                sync_directory(self._path.parent)
+
     def close(self) -> None:
         """After the last connection was closed; again is nothing."""
         for fd in (self._fd, self._index_fd, self._log_fd):
@@ -137,7 +157,7 @@ def _is_settled(directory: _Directory | None) -> bool:
 
 def rescued(path: Path) -> list[Path]:
     """Copies that were saved when the files of this store were lost, oldest first."""
-    return sorted(path.parent.glob(f"{path.name}.rescued-*"))
+    return sorted(path.parent.glob(f"{escape(path.name)}.rescued-*"))
 
 
 def rescue(connection: sqlite3.Connection, path: Path, now_ms: int) -> Path:
@@ -157,6 +177,7 @@ def rescue(connection: sqlite3.Connection, path: Path, now_ms: int) -> Path:
         finally:
             copy.close()
         unfinished.replace(target)
+        sync_directory(target.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

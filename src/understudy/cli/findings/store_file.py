@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
+from understudy.private import real_path
 from understudy.texts import t
 
 CHECK_S = 10.0  # a store of some GB needs longer: then what was read is what is known
@@ -35,6 +36,6 @@ def _file(path: Path) -> Finding:
 def _copies(path: Path) -> Iterator[Finding]:
     from understudy.store.sqlite_files import rescued
 
-    for copy in rescued(path):
+    for copy in rescued(real_path(path)):
         what, why = t("cli.doctor.store_copy.what", path=copy), t("cli.doctor.store_copy.why")
         yield Finding("store_copy", NOTICE, what, why, t("cli.doctor.store_copy.fix", copy=copy, path=path))

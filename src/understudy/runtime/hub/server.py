@@ -41,15 +41,14 @@ from understudy.runtime.hub.late_pages import LatePages
 from understudy.runtime.hub.listening import HubServer, listen
 from understudy.runtime.hub.memory import can_give_back, give_back_free_pages, give_back_large_blocks
 from understudy.runtime.hub.runtime import HubRuntime
-from understudy.runtime.lock import FileLock
+from understudy.runtime.lock import hub_locks
 from understudy.runtime.served import api_of
 from understudy.runtime.signals import heeded
 from understudy.runtime.stepper import Stepper
 from understudy.runtime.supervisor import Watchdog, more_time
 from understudy.store.base import Store
 from understudy.store.copying import refuse_unfinished
-from understudy.store.opening import open_store
-from understudy.texts import t
+from understudy.store.opening import file_of, open_store
 
 STOP_WITHIN_S = 5
 TURN_WITHIN_S = 5.0
@@ -65,21 +64,17 @@ def serve(given: HubInputs, is_ours: Callable[[], None] = lambda: None) -> int:
 
     1 where the hub has ended by itself, because its store is another version's.
 
-    `is_ours` is called once the data directory and the port belong to this hub.
+    `is_ours` is called once the data directory, the store and the port belong to this hub.
     """
     queue_streams("stderr")
     connections_max = _raise_file_limit()
     os.umask(0o077)  # tasks, memory and logs are nobody else's
     make_directory(given.data_dir)
-    lock = FileLock(given.data_dir / "hub.lock")
-    lock.take(t("lock.data_dir", path=given.data_dir))
-    try:
+    with hub_locks(given.data_dir, file_of(given.settings.store, given.data_dir)):
         listener = listen(given.settings.host, given.settings.port)
         is_ours()
         with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(given, listener, connections_max))
-    finally:
-        lock.release()
 
 
 def url_of(host: str, port: int) -> str:

@@ -109,7 +109,10 @@ class StoreWatch:
             return
         self._is_rescued = True
         self._log.emit(
-            "critical", "Store", f"All that was acknowledged is in {copy}: stop the hub, move it into place, start it"
+            "critical",
+            "Store",
+            f"All that was acknowledged is in {copy}: stop the hub, move what is left of its store (.db, -wal, -shm) "
+            f"away, move the copy into place, start it",
         )
 
     def _check(self) -> None:
