@@ -264,6 +264,20 @@ def test_an_address_that_nobody_can_call_is_refused_at_the_start(tmp_path, name,
         notices_of(config.load({name: f"https://{host}/x"}, tmp_path).settings, {}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ('url = "https://w"\nsecret = "one"\nsecret_file = "key"', "secret"),
+        ('url = "https://w"\naddress_file = "key"', "address"),
+        ('address = "https://w"\naddress_file = "key"', "address"),
+    ],
+)
+def test_a_channel_has_no_value_beside_the_file_of_it(tmp_path, lines, name):
+    (tmp_path / "key").write_text("https://other")
+    with pytest.raises(ConfigError, match=rf"channels\.w\.{name} and channels\.w\.{name}_file are both set"):
+        read(tmp_path, f'[channels.w]\nkind = "webhook"\n{lines}')
+
+
 def test_a_secret_file_of_a_channel_is_seen_from_the_file_of_settings(tmp_path, monkeypatch):
     (tmp_path / "token").write_text("s3cret\n")
     monkeypatch.chdir("/")

@@ -114,6 +114,14 @@ def test_a_secret_in_two_places_is_refused(tmp_path):
         load(tmp_path, UNDERSTUDY_API_KEY="a", UNDERSTUDY_API_KEY_FILE="b")
 
 
+@pytest.mark.parametrize("is_file_first", [False, True])
+def test_a_secret_and_its_file_are_not_both_in_the_file_of_settings(tmp_path, *, is_file_first):
+    (tmp_path / "key").write_text("usk_other")
+    lines = ['api_key = "usk_one"', 'api_key_file = "key"']
+    with pytest.raises(ConfigError, match=r"understudy\.toml: api_key and api_key_file are both set"):
+        load(tmp_path, "\n".join(reversed(lines) if is_file_first else lines))
+
+
 def test_an_empty_secret_file_is_refused(tmp_path):
     (tmp_path / "key").write_text(" \n")
     with pytest.raises(ConfigError, match="empty"):

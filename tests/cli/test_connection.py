@@ -6,14 +6,16 @@ import io
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.waiting import allowed_s
 from understudy import config
+from understudy.cli import saved
 from understudy.cli.connection import find_place, place_to_serve
 from understudy.cli.exits import RefusedError
-from understudy.cli.saved import Saved, load_saved, local_keys, save
+from understudy.cli.saved import Saved, load_local_keys, load_saved, local_keys, save
 from understudy.errors import ConfigError
 
 HUB = "https://hub.example:9443"
@@ -318,3 +320,40 @@ def test_keys_that_a_crash_has_spoilt_are_made_anew(home, spoilt):
     made = local_keys(home)
     assert made.api_key.startswith("usk_")
     assert made.api_key != before.api_key
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("admin-key", "api-key"), ("api-key", "admin-key")])
+def test_a_key_that_is_missing_is_made_without_changing_the_other(home, lost, kept):
+    local_keys(home)
+    before = {name: (home / name).read_text() for name in (lost, kept)}
+    (home / lost).unlink()
+    made = local_keys(home)
+    assert (home / kept).read_text() == before[kept]
+    assert (home / lost).read_text() != before[lost]
+    assert local_keys(home) == made
+
+
+@pytest.mark.parametrize("lost", ["admin-key", "api-key"])
+def test_a_key_that_cannot_be_read_is_named_and_no_key_is_made(home, lost):
+    local_keys(home)
+    for name in ("api-key", "admin-key"):
+        (home / name).unlink()
+    (home / lost).symlink_to(home / lost)  # a loop: also root cannot open it
+    with pytest.raises(ConfigError, match=f"{lost} cannot be read: "):
+        local_keys(home)
+    assert [file.name for file in home.iterdir() if file.name.endswith("-key")] == [lost]
+
+
+def test_two_that_make_the_keys_at_once_have_the_same_ones(home, monkeypatch):
+    """Both find none before either has made one."""
+    both_looked = threading.Barrier(2, timeout=allowed_s(10))
+
+    def made(path, make=saved._made, **options):
+        if path.name == "api-key":
+            both_looked.wait()
+        return make(path, **options)
+
+    monkeypatch.setattr(saved, "_made", made)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(local_keys, [home, home])
+    assert first == second == load_local_keys(home)

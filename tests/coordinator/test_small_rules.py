@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.coordinator import incidents, keys, outbox, routes, sessions, starts, takeover
+from understudy.coordinator import incidents, keys, links, outbox, routes, sessions, starts, takeover
 from understudy.coordinator.nouns import Deployment, Incident, Key, Notice, Now, Session
 from understudy.coordinator.takeover_nouns import TakeoverState
 
@@ -102,3 +102,17 @@ def test_that_a_session_is_used_is_written_once_a_minute_and_when_the_clock_was_
     held = Session("s", "h", "key", "", "", "read", "", 1, NOW.wall + seen_ms, NOW.wall + 86_400_000)
     seen = sessions.see(held, NOW)
     assert (seen is not None and seen.seen_at == NOW.wall) is is_written
+
+
+@pytest.mark.parametrize(("ahead_ms", "is_good"), [(0, True), (86_400_000, True), (86_400_001, False)])
+def test_a_session_that_began_while_the_clock_was_far_ahead_is_not_held(ahead_ms: int, is_good: bool) -> None:
+    began = Now(NOW.wall + ahead_ms, NOW.h)
+    held = sessions.start(Session("s", "h", "key", "", "", "read", "", 0, 0, 0), began).noun
+    assert sessions.is_good(held, NOW) is is_good
+    assert (sessions.see(held, NOW) is not None) is (is_good and ahead_ms > 0)
+
+
+@pytest.mark.parametrize(("ahead_ms", "is_good"), [(0, True), (86_400_000, True), (86_400_001, False)])
+def test_a_link_that_was_made_while_the_clock_was_far_ahead_is_not_followed(ahead_ms: int, is_good: bool) -> None:
+    made = sessions.login_link("h", "read", "ada", "key", "m", Now(NOW.wall + ahead_ms, NOW.h)).noun
+    assert links.is_good(made, NOW) is is_good

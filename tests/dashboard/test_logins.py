@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import unicodedata
 from collections.abc import Callable
 from html import unescape
 from types import SimpleNamespace
@@ -397,6 +398,25 @@ def test_users_have_the_scopes_that_they_were_given(start_hub: Callable[..., Hub
     assert open_browser(hub, "", Remote_User="alice").get("/").status == 200
     assert hub.get("/api/sessions", key=ADMIN).of(200)["sessions"][0]["scopes"] == ["read"]
     assert open_browser(hub, "", Remote_User="mallory").get("/").status == 303
+
+
+@pytest.mark.parametrize(
+    ("sent", "configured"),
+    [
+        ("佐藤花子".encode(), "佐藤花子"),
+        ("が".encode(), unicodedata.normalize("NFD", "が")),
+        (unicodedata.normalize("NFD", "ガ").encode(), "ガ"),
+        ("アダム".encode(), "アダム"),  # its last byte is a space in Latin-1
+        ("andré".encode("latin-1"), "andré"),
+    ],
+)
+def test_names_of_every_script_are_known(
+    start_hub: Callable[..., Hub], open_browser: Open, sent: bytes, configured: str
+) -> None:
+    hub = start_hub(settings=Settings(**{**_fields(PROXIED), "trusted_users": ((configured, "read"),)}))
+    assert open_browser(hub, "", Remote_User=sent.decode("latin-1")).get("/").status == 200
+    (session,) = hub.get("/api/sessions", key=ADMIN).of(200)["sessions"]
+    assert session["keyId"] == f"user:{unicodedata.normalize('NFC', configured)}"
 
 
 def test_a_person_who_may_only_look_from_now_on_keeps_no_wider_session(

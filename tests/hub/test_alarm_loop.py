@@ -267,6 +267,49 @@ def test_a_hub_that_starts_long_after_it_heard_last_removes_nothing_for_a_while(
     assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == []
 
 
+@pytest.mark.parametrize("is_watched", [False, True])
+@pytest.mark.parametrize("is_put_right", [False, True])
+def test_a_start_within_that_while_does_not_end_it(stand: Stand, *, is_watched: bool, is_put_right: bool) -> None:
+    """What was heard last is as wrong as the clock by then."""
+    old = Evidence("e", "t", 1, "w", stand.clock.now_ms() - 29 * 24 * HOUR, "late", "{}")
+    stand.store.transaction(lambda tx: tx.save_many([old]))
+    if is_watched:
+        stand.ask(beat())
+    stand.step()
+    stand.clock.jump(3650 * 24 * HOUR)
+    stand.start_anew()
+    stand.step()
+    stand.clock.advance(1_000)
+    if is_put_right:
+        stand.clock.jump(-3650 * 24 * HOUR)
+    stand.start_anew()
+    stand.step()
+    assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == [old]
+    left_ms = stand.engine.unsure_until_mono - stand.clock.mono_ms()
+    assert left_ms == pytest.approx(24 * HOUR, abs=2_000)
+
+
+def test_an_absence_within_that_while_does_not_count(stand: Stand) -> None:
+    stand.step()
+    stand.clock.jump(60 * 24 * HOUR)
+    stand.start_anew()
+    stand.step()
+    stand.clock.jump(20 * HOUR)
+    stand.start_anew()
+    stand.step()
+    assert stand.engine.unsure_until_mono - stand.clock.mono_ms() == 24 * HOUR
+
+
+def test_what_was_about_to_be_removed_when_the_clock_jumped_is_not_removed_after_that_while(stand: Stand) -> None:
+    stand.take()
+    assert stand.alarm._purges
+    stand.clock.jump(60 * 24 * HOUR)
+    stand.clock.advance(LOOK_EVERY_MS)
+    stand.take()
+    assert stand.engine.unsure_until_mono > stand.clock.mono_ms()
+    assert stand.alarm._purges == []
+
+
 def test_a_hub_that_sleeps_for_moments_removes_things_in_each_life(stand: Stand) -> None:
     """On Cloudflare each bell may find another process, which makes one step."""
     stand.step()

@@ -82,6 +82,17 @@ def test_both_hubs_look_again_at_what_waits_and_doubt_the_time_after_a_jump_that
         assert hub.engine.unsure_until_mono == one.clock.mono_ms() + SURE_AFTER_MS
 
 
+def test_a_hub_that_starts_while_another_doubts_the_time_doubts_it_too() -> None:
+    one, other = pair()
+    one.ask(RecordHearing())
+    one.clock.jump(2 * HOUR)
+    one.ask(RecordHearing())
+    one.clock.advance(1_000)
+    one.ask(RecordHearing())
+    other.ask(RecordHearing())
+    assert other.engine.unsure_until_mono == one.engine.unsure_until_mono
+
+
 def test_a_hub_whose_own_clock_stood_still_while_another_heard_takes_it_for_no_jump() -> None:
     before = Clocks(1_000_000, 5_000)
     assert jump_ms(before, Clocks(1_600_000, 6_000), Hearing(heard_at=1_599_500)) == 0

@@ -14,7 +14,7 @@ from understudy.cli import starter
 from understudy.cli.commands import Command
 from understudy.cli.env_file import read_env_file
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, with_warnings
-from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
+from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, has_local_key, load_local_keys, local_keys, save
 from understudy.cli.terminal import note
 from understudy.clock import SystemClock
 from understudy.config.strength import is_easy_to_guess
@@ -70,13 +70,16 @@ def _leave_for_clients(settings: config.Settings, data_dir: Path) -> None:
 
 
 def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
-    """The keys of this start; without any, two are made for loopback, and everything else is refused."""
+    """The keys of this start; without any, two are made for loopback, and everything else is refused.
+
+    Where one of the two is there, the other is made anew for every address.
+    """
     keys = config.environment_keys(settings)
     if keys:
         check_strength(keys, settings)
         return keys
     made = load_local_keys(data_dir)
-    if made is None and not is_loopback(settings.host):
+    if not is_loopback(settings.host) and not has_local_key(data_dir):
         if _has_stored_key(settings, data_dir):
             return {}
         raise ConfigError(t("cli.hub.no_key", host=settings.host))

@@ -27,7 +27,7 @@ from understudy.cli.given_command import refuse_empty
 from understudy.cli.hub import check_strength, client_url
 from understudy.cli.options import address_options, data_dir_of, data_option, with_warnings
 from understudy.cli.port import check_free, free_port
-from understudy.cli.saved import API_KEY_FILE, Saved, load_local_keys, local_keys, save
+from understudy.cli.saved import API_KEY_FILE, Saved, has_local_key, local_keys, save
 from understudy.cli.submit import enqueue, wait_for_result
 from understudy.cli.terminal import note, paint, safe, safe_lines, say
 from understudy.clock import SystemClock
@@ -70,7 +70,7 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
     check_free(settings.host, chosen, url)
     keys = config.environment_keys(settings)
     check_strength(keys, settings)
-    if not keys and not is_loopback(settings.host) and load_local_keys(data_dir) is None:
+    if not keys and not is_loopback(settings.host) and not has_local_key(data_dir):
         raise ConfigError(t("cli.hub.no_key", host=settings.host))
     interruption = Interruption()
     session = UpSession(settings, data_dir, chosen, url, keys, command, interruption)

@@ -172,6 +172,8 @@ def _target(name: str, table: Any, language: str) -> ChannelSettings:
     values = {key: value for key, value in table.items() if not key.endswith("_file")}
     for key in ("address", "secret"):
         if path := table.get(f"{key}_file"):
+            if values.get(key) or (key == "address" and values.get("url")):
+                raise ValueError(t("config.both_in_file", name=f"{where}.{key}"))
             values[key] = secret_text(Path(str(path)).expanduser(), f"{where}.{key}_file")
     values.setdefault("address", values.pop("url", ""))
     values.setdefault("sender", values.pop("from", ""))

@@ -144,11 +144,14 @@ def _from_file(environ: Mapping[str, str], data_dir: Path) -> Iterator[tuple[str
     path = _path(environ, data_dir)
     if path is None:
         return
-    for key, raw in _toml(path).items():
+    lines = _toml(path)
+    for key, raw in lines.items():
         row = table().get(key)
         if key in TABLES:
             continue
         if row is None and (secret := table().get(key.removesuffix("_file"))) and secret.is_secret:
+            if lines.get(secret.name):
+                raise ConfigError(f"{path}: {t('config.both_in_file', name=secret.name)}")
             yield secret.name, secret_text(_in_folder(path, raw), key), f"{path}: {key}"
         elif row is None:
             raise ConfigError(t("config.unknown_key", path=path, key=key, fix=_nearest(key, tuple(table()))))

@@ -4,7 +4,8 @@ Silence and leases are counted in hearing time and need none of this. Pauses tha
 of notices, delays of tasks, snoozes) are moved with the clock. Within a process a jump shows as a difference between
 the wall clock and the process's own. At a start only a clock that is behind the last instant heard is known to have
 been moved. One that is ahead may simply show time that passed, so pauses may end early, never late. What is too old by
-such a clock is removed after a while only (`unsure_ms`), in which it may be put right.
+such a clock is removed after a while only (`unsure_ms`), in which it may be put right. The hearing row says when that
+while ends (`unsure_h`), because a hub that starts within it finds nothing odd: the last instant heard is as wrong.
 
 Several hubs on one store share its wall clock, and each sees its jumps by itself. The first one moves the pauses and
 books the jump in the hearing row (`moved_ms`) in the same transaction; the others subtract what is booked. A jump ahead
@@ -57,6 +58,17 @@ def unsure_ms(before: Clocks | None, now: Clocks, hearing: Hearing, moved_ms: in
         return SURE_AFTER_MS if moved_ms > AHEAD_BY_FAR_MS else 0
     away_ms = now.wall - hearing.heard_at if hearing.heard_at else 0
     return min(away_ms // AWAY_PARTS, SURE_AFTER_MS) if away_ms > AHEAD_BY_FAR_MS else 0
+
+
+def doubted(before: Clocks | None, heard: Hearing, hearing: Hearing, now_h: int, unsure_ms: int) -> Hearing:
+    """The row `heard` of this instant with the end of the wait, where one begins; the same one (`is`) where none does.
+
+    `hearing` is the row of before. What was left of an earlier wait is left after an absence.
+    """
+    if not unsure_ms:
+        return heard
+    left_ms = hearing.unsure_h - (hearing.heard_at - hearing.gaps_ms) if before is None else 0
+    return replace(heard, unsure_h=max(heard.unsure_h, now_h + max(unsure_ms, left_ms)))
 
 
 def booked(hearing: Hearing, jump_ms: int) -> Hearing:

@@ -73,6 +73,7 @@ class Hearing(Flat, frozen=True):
     suspect_h: int = 0
     moved_ms: int = 0  # the sum of all jumps of the wall clock that pauses were moved by (coordinator/jumps.py)
     promised_at: int = 0  # the instant until which a hub sleeps on purpose, wall time; 0: it never does
+    unsure_h: int = 0  # until then nothing is removed for its age (coordinator/jumps.py)
 
 
 class Task(Flat, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):

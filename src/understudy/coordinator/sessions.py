@@ -13,12 +13,18 @@ KEPT_MS = 30 * 86_400_000
 IDLE_MS = 7 * 86_400_000
 SEEN_EVERY_MS = 60_000
 LOGIN_MS = 600_000  # a login link works for so long, once
+AHEAD_MAX_MS = 86_400_000  # a clock that is put right by less, as after a wrong time zone, ends no session
 LOGIN = "login"
 
 
 def is_good(session: Session, now: Now) -> bool:
-    """True if it is held; whether its key still is, the edge knows. Bounds are half-open."""
-    return not session.ended_at and now.wall < min(session.expires_at, session.seen_at + IDLE_MS)
+    """True if it is held; whether its key still is, the edge knows. Bounds are half-open.
+
+    One that began while the clock was far ahead is not: it would be held until that time.
+    """
+    if session.ended_at or session.created_at > now.wall + AHEAD_MAX_MS:
+        return False
+    return now.wall < min(session.expires_at, session.seen_at + IDLE_MS)
 
 
 def start(session: Session, now: Now) -> Change[Session]:

@@ -7,6 +7,7 @@ import hmac
 from collections import OrderedDict
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
+from unicodedata import normalize
 
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
@@ -28,12 +29,20 @@ SESSIONS_OF_KEY_MAX = 100  # one more takes the place of the one that was not us
 USER = "user:"
 
 
+def _name_in(header: str) -> str:
+    """The name that a proxy sent, nearly always as UTF-8, in one form; what comes from the wire was read as Latin-1."""
+    with suppress(UnicodeError):
+        header = header.encode("latin-1").decode()
+    return normalize("NFC", header).strip()
+
+
 class Doorman:
     """Lets sessions in, and begins and ends them."""
 
     def __init__(self, api: Api, trust: ProxyTrust) -> None:
         self.api = api
         self._trust = trust
+        self._users = {normalize("NFC", name): scope for name, scope in trust.users.items()}
         self._proxies = [ip_network(text, strict=False) for text in trust.proxies]
         self._beginning = asyncio.Lock()  # from the count of a key's sessions until the next one of them is begun
         self._known: OrderedDict[str, None] = OrderedDict()  # sessions that were let in lately
@@ -100,7 +109,7 @@ class Doorman:
         if not self._trust.header or not self._is_proxy(asked):
             return ""
         names = asked.headers.getlist(self._trust.header)
-        name = names[0].strip() if len(names) == 1 else ""
+        name = _name_in(names[0]) if len(names) == 1 else ""
         return name if name.isprintable() and len(name) <= USER_CHARS_MAX and " " not in name else ""
 
     def _is_proxy(self, asked: Asked) -> bool:
@@ -112,7 +121,7 @@ class Doorman:
         return any(peer in network for network in self._proxies)
 
     def _scope_of(self, user: str) -> str:
-        return self._trust.users.get(user, "") if self._trust.users else "admin"
+        return self._users.get(user, "") if self._users else "admin"
 
     # ---- logins
 

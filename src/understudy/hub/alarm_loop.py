@@ -183,6 +183,7 @@ class Alarm:
     def _purge_a_little(self, mono: int) -> Generator[Effect, Any, bool]:
         """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
         if mono < self._engine.unsure_until_mono:
+            self._purges.clear()  # their bounds are of that clock
             return False  # by a clock that is far ahead, everything would be too old
         if mono >= self._purge_mono:
             wall = yield Read(lambda reader: reader.now_ms(self._clock))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.hearing import awake, deaf, hear, may_suspect, promised, silence_h
-from understudy.coordinator.jumps import Clocks, booked, jump_ms, unsure_ms
+from understudy.coordinator.jumps import Clocks, booked, doubted, jump_ms, unsure_ms
 from understudy.coordinator.nouns import (
     LEASED,
     QUEUED,
@@ -232,7 +232,9 @@ class Engine:
             work.silence_h = work.now.h
         if gap is not None:
             work.apply(Decision(save=gap_period(hearing, work.now), events=(gap,)))
-        if self.sleeps_ms and gap is None and heard.gaps_ms == hearing.gaps_ms:
+        moved_ms = counted.moved_ms - before.moved_ms if before is not None else unbooked_ms  # whichever hub moved them
+        heard = doubted(before, heard, hearing, work.now.h, unsure_ms(before, clocks, hearing, moved_ms))
+        if self.sleeps_ms and gap is None and (heard.gaps_ms, heard.unsure_h) == (hearing.gaps_ms, hearing.unsure_h):
             work.suppose(heard)
         elif heard is not hearing:
             work.apply(Decision(save=(heard,)))
@@ -240,9 +242,7 @@ class Engine:
             refuse_hearing(hearing, heard)
         elif heard.resumed_h != hearing.resumed_h:
             date_back(tx, work, heard.resumed_h)
-        moved_ms = counted.moved_ms - before.moved_ms if before is not None else unbooked_ms  # whichever hub moved them
-        unsure = unsure_ms(before, clocks, hearing, moved_ms)
-        return Clocks(clocks.wall, clocks.mono, counted.moved_ms), moved_ms, unsure
+        return Clocks(clocks.wall, clocks.mono, counted.moved_ms), moved_ms, max(heard.unsure_h - work.now.h, 0)
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:

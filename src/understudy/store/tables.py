@@ -33,7 +33,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
 
-SCHEMA_VERSION = 16  # the number of the last migration
+SCHEMA_VERSION = 17  # the number of the last migration
 
 
 class StoreCopy(Struct, frozen=True):

@@ -53,6 +53,7 @@ TEXTS = {
     "cli.os_error": "{reason}{name}. Check the path and its permissions.",
     "cli.defect": "this is a defect of understudy ({kind}: {message}). Please report it; UNDERSTUDY_DEBUG=1 shows where it happened.",
     "cli.cannot_write": "{path} cannot be written: {reason}. Choose another directory with --data.",
+    "cli.key_unreadable": "{path} cannot be read: {reason}. Let this account read it, or delete it to have a new key made.",
     "cli.since.bad": "{value!r} is not a time: write a time ago (10m, 2h), or an instant such as 2026-02-04T14:13:28Z",
     "cli.ago": "{span} ago",
     "cli.column.id": "ID",

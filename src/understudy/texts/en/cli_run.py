@@ -4,7 +4,7 @@ TEXTS = {
     "cli.hub.help": "Run the hub until it is stopped (Ctrl-C, SIGTERM). Without any key it listens on loopback only, and creates keys.",
     "cli.hub.no_key": "the hub would listen on {host} without any key. Set UNDERSTUDY_API_KEY and ADMIN_API_KEY (or …_FILE), or leave out --host to listen on this machine only.",
     "cli.hub.weak_key": "{names}: too easy to guess for a hub that other machines can reach ({host}). Create a better one with `openssl rand -hex 32`, or leave out --host (and UNDERSTUDY_PUBLIC_URL) so that only this machine can reach it.",
-    "cli.hub.key_made": "understudy: no key was set, so two were created: one for tasks and daemons in {api}, an admin key in {admin}.",
+    "cli.hub.key_made": "understudy: no key was set, so the hub made what was missing: one for tasks and daemons is in {api}, an admin key in {admin}.",
     "cli.daemon.help": "Run the daemon of this machine until it is stopped. It passes each task to COMMAND: the text on stdin; stdout is the answer. Without COMMAND it uses the executor of UNDERSTUDY_EXECUTOR: by default Claude Code or Codex, if one is installed, else a diagnostic report.",
     "cli.daemon.id": "The daemon's name.  [default: the short name of this machine]",
     "cli.up.help": "Run a hub and a local daemon in one terminal until Ctrl-C. Made for a first try: it creates keys, submits a first task and shows the answer. COMMAND is the program that the daemon passes tasks to.",

@@ -24,6 +24,7 @@ TEXTS = {
     "config.bad_quotes": '{place}, line {line}: the quote is not closed, or more than a comment stands behind it. Write NAME="value", and \\" for a quote within',
     "config.no_home": "HOME is not set, and the system has no home directory for this user: set HOME, or set UNDERSTUDY_DATA to a directory for understudy's files",
     "config.both": "{name} and {name}_FILE are both set: unset one of them",
+    "config.both_in_file": "{name} and {name}_file are both set: remove one of them",
     "config.secret_unreadable": "{name} points to {path}, which cannot be read: {reason}",
     "config.secret_empty": "{name} points to {path}, which is empty: put the key into it",
     "config.store_unsupported": "store: {scheme} is not supported: give the path of a SQLite file, postgresql://USER@HOST/DATABASE, or nothing",

@@ -53,6 +53,7 @@ TEXTS = {
     "cli.os_error": "{reason}{name}。パスと権限を確認してください。",
     "cli.defect": "understudy の不具合です({kind}: {message})。ご報告ください。UNDERSTUDY_DEBUG=1 で発生箇所を表示します。",
     "cli.cannot_write": "{path} に書き込めません: {reason}。--data で別のディレクトリを指定してください。",
+    "cli.key_unreadable": "{path} を読み取れません: {reason}。このアカウントで読めるようにするか、新しいキーに替える場合はファイルを削除してください。",
     "cli.since.bad": "{value!r} は時刻ではありません。現在からさかのぼる時間(10m、2h)か、2026-02-04T14:13:28Z のような時刻を指定してください。",
     "cli.ago": "{span}前",
     "cli.column.id": "ID",

@@ -4,7 +4,7 @@ TEXTS = {
     "cli.hub.help": "停止を指示されるまで(Ctrl-C、SIGTERM)ハブを動かします。キーが 1 つもなければ、ループバックだけで待ち受け、キーを作成します。",
     "cli.hub.no_key": "このままでは、ハブがキーなしで {host} で待ち受けることになります。UNDERSTUDY_API_KEY と ADMIN_API_KEY(または …_FILE)を設定するか、--host を外してこのマシンだけで待ち受けてください。",
     "cli.hub.weak_key": "{names}: ほかのマシンからアクセスできるハブ({host})のキーとしては、推測されやすすぎます。`openssl rand -hex 32` で作り直すか、--host(と UNDERSTUDY_PUBLIC_URL)を外してこのマシンだけから使ってください。",
-    "cli.hub.key_made": "understudy: キーが設定されていないため 2 つ作成しました。タスクとデーモン用のキーは {api}、管理キーは {admin} にあります。",
+    "cli.hub.key_made": "understudy: キーが設定されていないため、足りないものを作成しました。タスクとデーモン用のキーは {api}、管理キーは {admin} にあります。",
     "cli.daemon.help": "停止を指示されるまで、このマシンのデーモンを動かします。タスクごとに COMMAND を実行し、本文を標準入力に渡して、標準出力を回答とします。COMMAND がなければ UNDERSTUDY_EXECUTOR の実行方法を使います(既定では、インストール済みの Claude Code か Codex、どちらもなければ診断レポート)。",
     "cli.daemon.id": "デーモンの名前。 [既定値: このマシンの短いホスト名]",
     "cli.up.help": "ハブとローカルのデーモンを、Ctrl-C まで 1 つの端末で動かします。初めて試すときのコマンドです。キーを作成し、最初のタスクを投入して回答を表示します。COMMAND は、デーモンがタスクを渡すプログラムです。",

@@ -24,6 +24,7 @@ TEXTS = {
     "config.bad_quotes": '{place} の {line} 行目の引用符が閉じていないか、その後ろにコメント以外のものがあります。NAME="value" のように書き、値の中の引用符は \\" としてください。',
     "config.no_home": "HOME が設定されておらず、このユーザーのホームディレクトリも分かりません。HOME を設定するか、UNDERSTUDY_DATA に understudy のファイルを置くディレクトリを指定してください。",
     "config.both": "{name} と {name}_FILE の両方が設定されています。どちらかを外してください。",
+    "config.both_in_file": "{name} と {name}_file の両方が設定されています。どちらかを削除してください。",
     "config.secret_unreadable": "{name} が指す {path} を読めません: {reason}",
     "config.secret_empty": "{name} が指す {path} は空です。キーを書き込んでください。",
     "config.store_unsupported": "store: {scheme} は使えません。SQLite ファイルのパスか、postgresql://ユーザー@ホスト/データベース を指定するか、空にしてください。",
