@@ -31,6 +31,7 @@ STATES = {
 }
 FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
 ASIDES = frozenset({"takeover.kept", "takeover.interim"})
+READABLE = frozenset({"task.done", "task.failed", "takeover.interim"})  # an answer that a link may show
 WITH_MESSAGE = frozenset({*STATES, *ASIDES})
 ASKED_AT = "askedAt"
 CORRECTS = "corrects"  # among the facts of an answer that comes after another one
