@@ -247,6 +247,17 @@ def test_names_beyond_the_entities_of_a_message_are_covered_too_on_telegram():
         assert "".join(covered(body, "code")).count("@me") == body["text"].count("@me")
 
 
+def test_a_title_full_of_names_leaves_room_for_those_of_the_text_on_telegram():
+    _, settings = offline("telegram")
+    title, text = " ".join(f"@u{n}" for n in range(20)), "\n".join(f"@user{n:03d}" for n in range(120))
+    request, *_ = CHANNELS["telegram"].requests_for(settings, Message("k", "answer", title=title, text=text))
+    body = json.loads(request.body)
+    entities = body["entities"]
+    assert len(entities) == 100
+    assert sum(entity["type"] == "bold" for entity in entities) == 10
+    assert entities[-1]["offset"] + entities[-1]["length"] == len(body["text"])
+
+
 COPIED = [
     "npm install -g @anthropic-ai/claude-code",
     "git clone git@github.com:o/r.git",
