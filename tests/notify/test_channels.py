@@ -258,6 +258,16 @@ def test_a_title_full_of_names_leaves_room_for_those_of_the_text_on_telegram():
     assert entities[-1]["offset"] + entities[-1]["length"] == len(body["text"])
 
 
+@pytest.mark.parametrize("text", ['"', "\\", 'x"', 'あ"', '\t"'])
+def test_the_json_of_a_text_full_of_escapes_is_not_too_large_for_ntfy(text):
+    _, settings = offline("ntfy")
+    link = "https://hub.example.org/" + "l" * 400
+    message = Message("k", "answer", "critical", '"' * 400, text * 20_000, link_full=link, chat="t" * 64)
+    requests = CHANNELS["ntfy"].requests_for(settings, message)
+    assert len(requests) == 4
+    assert max(len(request.body) for request in requests) <= 8192
+
+
 COPIED = [
     "npm install -g @anthropic-ai/claude-code",
     "git clone git@github.com:o/r.git",
