@@ -504,6 +504,19 @@ def test_a_hub_of_an_earlier_version_finds_the_task_of_a_link() -> None:
     assert asker.bench.store.read(lambda reader: shown_by(reader, secret, asker.bench.clock.now_ms())).text == "Fine."
 
 
+@pytest.mark.parametrize(("more", "state"), [({}, "folded"), ({"state": "sent"}, "sent"), ({"attempts": 1}, "waiting")])
+def test_a_failure_that_nobody_has_read_is_not_told_once_its_task_is_tried_again(more: Any, state: str) -> None:
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (), {})
+    add_answer(box, ended("task.failed"), WAITING_TASK)
+    (row,) = box.changed.values()
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (replace(row, **more),), {})
+    add_answer(box, ended("task.retrying"), WAITING_TASK)
+    assert box.rows[row.id].state == state
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (box.rows[row.id],), {})
+    add_answer(box, ended("task.failed"), WAITING_TASK)
+    assert box.rows[row.id].state == ("waiting" if state == "folded" else state)
+
+
 def test_the_same_event_again_adds_nothing():
     box = OutboxDraft(Routes(("ops",)), Now(1, 1), (), {})
     task = Task("t1", reply_to='{"channel":"ops"}', token=5)
