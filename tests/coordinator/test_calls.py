@@ -90,12 +90,15 @@ def test_a_task_that_is_not_wanted_now_is_passed_over(at: TakeoverView, one: Ans
         assert found.task.id == "next"
 
 
-@pytest.mark.parametrize("question", ["", " \n", "x" * 100_000])
-def test_a_task_that_no_call_can_be_paid_for_rests_and_the_next_one_is_looked_at(question: str) -> None:
+@pytest.mark.parametrize(
+    ("question", "reason"), [("", "no_question"), (" \n", "no_question"), ("x" * 100_000, "too_dear")]
+)
+def test_a_task_that_no_call_is_made_for_rests_and_the_next_one_is_looked_at(question: str, reason: str) -> None:
     found, draft = reserve(view(), wish(question=question), wish(Task("next", needs="[]")))
     assert isinstance(found, Reserved)
     assert TaskTakeover("t", not_before_h=NOW.h + calls.TOO_DEAR_RESTS_MS) in draft.save
     assert [event.name for event in draft.events] == ["takeover.refused", "task.claimed"]
+    assert draft.events[0].fields["reason"] == reason
 
 
 def test_a_budget_that_cannot_bear_the_worst_case_ends_the_look() -> None:

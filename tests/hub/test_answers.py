@@ -13,11 +13,12 @@ from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft, notice_id
 from understudy.coordinator.nouns import Link, Notice, Now, Progress, Task
 from understudy.coordinator.routes import Routes
-from understudy.errors import BadRequestError, NotFoundError
+from understudy.coordinator.takeover_nouns import TaskTakeover
+from understudy.errors import BadRequestError
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import RenewLease
-from understudy.hub.links import shown_by
+from understudy.hub.links import EmptyLinkError, shown_by
 from understudy.hub.outbox import ResendNotice, SettleNotice, TakeNotice, hash_of_link
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
@@ -342,6 +343,32 @@ def test_a_message_of_a_task_that_is_no_more_does_not_tell_the_answer_of_another
     assert asker.said == [("answer", "This task is finished; its result is no longer kept.")]
 
 
+def test_an_answer_without_a_text_of_its_own_has_no_link():
+    asker = Asker(public_url="https://hub.example")
+    asker.bench.ask(CommandTask("cancel", "t1", "me"))
+    asker.wait(1_000)
+    assert [message.link_full for message in asker.desk.got if message.kind == "answer"] == [""]
+
+
+def test_a_link_shows_the_interim_answer_until_there_is_a_result():
+    asker = Asker(public_url="https://hub.example")
+    now = asker.bench.clock.now_ms()
+    link = Link(hash_of_link("usl_one"), "read", "t1", now, now + 1_000_000)
+    asker.bench.store.transaction(lambda transaction: transaction.save_many([link]))
+
+    def shown():
+        return asker.bench.store.read(lambda reader: shown_by(reader, "usl_one", asker.bench.clock.now_ms()))
+
+    with pytest.raises(EmptyLinkError):
+        shown()
+    done = TaskTakeover("t1", interim_answer='"Perhaps."', interim_at=now)
+    asker.bench.store.transaction(lambda transaction: transaction.save_many([done]))
+    assert (shown().text, shown().degraded) == ("Perhaps.", True)
+    asker.claim()
+    asker.report()
+    assert (shown().text, shown().degraded) == ("Fine.", False)
+
+
 def test_a_link_to_an_answer_shows_the_answer_of_no_other_task():
     asker = Asker(public_url="https://hub.example")
 
@@ -359,7 +386,7 @@ def test_a_link_to_an_answer_shows_the_answer_of_no_other_task():
     asker.report(output="Secret.")
     asker.wait(1_000)
     assert shown(asker.desk.got[0]) == "Secret."
-    with pytest.raises(NotFoundError):
+    with pytest.raises(EmptyLinkError):
         shown(first)
 
 
@@ -475,6 +502,19 @@ def test_a_hub_of_an_earlier_version_finds_the_task_of_a_link() -> None:
     (link,) = asker.bench.store.read(lambda reader: reader.load_many(Link, (hash_of_link(secret),)))
     assert link.subject == "t1"
     assert asker.bench.store.read(lambda reader: shown_by(reader, secret, asker.bench.clock.now_ms())).text == "Fine."
+
+
+@pytest.mark.parametrize(("more", "state"), [({}, "folded"), ({"state": "sent"}, "sent"), ({"attempts": 1}, "waiting")])
+def test_a_failure_that_nobody_has_read_is_not_told_once_its_task_is_tried_again(more: Any, state: str) -> None:
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (), {})
+    add_answer(box, ended("task.failed"), WAITING_TASK)
+    (row,) = box.changed.values()
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (replace(row, **more),), {})
+    add_answer(box, ended("task.retrying"), WAITING_TASK)
+    assert box.rows[row.id].state == state
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (box.rows[row.id],), {})
+    add_answer(box, ended("task.failed"), WAITING_TASK)
+    assert box.rows[row.id].state == ("waiting" if state == "folded" else state)
 
 
 def test_the_same_event_again_adds_nothing():

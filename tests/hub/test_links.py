@@ -8,7 +8,7 @@ from tests.hub.desk import LATE_MS, beat, bench_with, rows
 from understudy.coordinator.links import LINK_KEPT_MS
 from understudy.coordinator.nouns import Incident
 from understudy.errors import NotFoundError
-from understudy.hub.links import FollowLink, shown_by
+from understudy.hub.links import EmptyLinkError, FollowLink, shown_by
 from understudy.hub.outbox import TakeNotice
 from understudy.hub.retention import PurgeRows
 
@@ -52,18 +52,18 @@ def test_a_link_expires(taken, age, is_good):
     if is_good:
         assert shown(bench, links["snooze"]).daemon_id == "mini"
         return
-    with pytest.raises(NotFoundError):
+    with pytest.raises(EmptyLinkError):
         shown(bench, links["snooze"])
     (refused,) = bench.ask(FollowLink(links["snooze"]))
-    assert isinstance(refused, NotFoundError)
+    assert isinstance(refused, EmptyLinkError)
 
 
 @pytest.mark.parametrize("secret", ["", "usl_guessed", "x" * 200])
 def test_a_guess_opens_nothing(taken, secret):
     bench, _ = taken
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as refused:
         shown(bench, secret)
-    assert isinstance(bench.ask(FollowLink(secret))[0], NotFoundError)
+    assert (type(refused.value), type(bench.ask(FollowLink(secret))[0])) == (NotFoundError, NotFoundError)
 
 
 def test_links_and_notices_are_removed_in_time(taken):
@@ -73,6 +73,16 @@ def test_links_and_notices_are_removed_in_time(taken):
         shown(bench, links["snooze"])
     bench.ask(PurgeRows("notice", bench.clock.now_ms() + 1))
     assert len(rows(bench)) == 1  # it waits: it is kept until it was told
+
+
+def test_a_link_to_an_incident_that_is_not_kept_is_no_guess(taken):
+    bench, links = taken
+    bench.pass_time(60_000)
+    beat(bench)
+    bench.ask(PurgeRows("incident", bench.clock.now_ms() + 1))
+    for purpose in ("acknowledge", "snooze"):
+        with pytest.raises(EmptyLinkError):
+            shown(bench, links[purpose])
 
 
 def test_without_an_address_of_its_own_a_hub_makes_no_links():

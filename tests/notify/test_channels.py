@@ -247,6 +247,27 @@ def test_names_beyond_the_entities_of_a_message_are_covered_too_on_telegram():
         assert "".join(covered(body, "code")).count("@me") == body["text"].count("@me")
 
 
+def test_a_title_full_of_names_leaves_room_for_those_of_the_text_on_telegram():
+    _, settings = offline("telegram")
+    title, text = " ".join(f"@u{n}" for n in range(20)), "\n".join(f"@user{n:03d}" for n in range(120))
+    request, *_ = CHANNELS["telegram"].requests_for(settings, Message("k", "answer", title=title, text=text))
+    body = json.loads(request.body)
+    entities = body["entities"]
+    assert len(entities) == 100
+    assert sum(entity["type"] == "bold" for entity in entities) == 10
+    assert entities[-1]["offset"] + entities[-1]["length"] == len(body["text"])
+
+
+@pytest.mark.parametrize("text", ['"', "\\", 'x"', 'あ"', '\t"'])
+def test_the_json_of_a_text_full_of_escapes_is_not_too_large_for_ntfy(text):
+    _, settings = offline("ntfy")
+    link = "https://hub.example.org/" + "l" * 400
+    message = Message("k", "answer", "critical", '"' * 400, text * 20_000, link_full=link, chat="t" * 64)
+    requests = CHANNELS["ntfy"].requests_for(settings, message)
+    assert len(requests) == 4
+    assert max(len(request.body) for request in requests) <= 8192
+
+
 COPIED = [
     "npm install -g @anthropic-ai/claude-code",
     "git clone git@github.com:o/r.git",

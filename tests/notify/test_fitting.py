@@ -48,6 +48,17 @@ def test_every_part_fits_and_nothing_is_lost(text, limit, cost, is_fenced):
     assert bare("".join(parts)) == bare(text)
 
 
+@pytest.mark.parametrize("at", range(30, 50))
+def test_a_border_never_halves_a_fence(at):
+    parts = split("あ" * at + "```code```" + "い" * 60, 50, utf16, parts_max=9, note=note)
+    assert [part for part in parts if part.count("`") % 3 or part.count("```") % 2] == []
+
+
+def test_a_run_of_backticks_that_is_longer_than_a_part_is_split_all_the_same():
+    parts = split("x" * 10 + "`" * 200, 50, utf16, parts_max=99, note=note)
+    assert bare("".join(parts)) == "x" * 10
+
+
 @given(texts, st.integers(40, 120), st.integers(1, 3))
 def test_what_does_not_fit_is_counted(text, limit, parts_max):
     parts = split(text, limit, utf16, parts_max=parts_max, note=note, is_fenced=False)

@@ -233,6 +233,26 @@ def test_a_stream_whose_end_counts_nothing_has_no_bill():
     assert (called.kind, called.text, called.billed) == ("answered", "four", "unknown")
 
 
+@pytest.mark.parametrize("later", [{}, {"stop_reason": None}])
+def test_a_later_count_leaves_the_end_of_a_stream_as_it_was(later):
+    text = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "four"}}
+    counted = {"type": "message_delta", "delta": later, "usage": {"output_tokens": 9}}
+    called = outcome_of_stream((BEGUN, text, ENDED, counted, {"type": "message_stop"}))
+    assert (called.kind, called.text, called.tokens.output) == ("answered", "four", 9)
+
+
+def test_the_type_of_a_stream_may_be_in_capitals():
+    raw = b'data: {"type": "error", "error": {"type": "overloaded_error"}}\n'
+    called = ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "Text/Event-Stream"}, raw))
+    assert (called.kind, called.reason) == ("again", "overloaded")
+
+
+@pytest.mark.parametrize("status", [408, 409, 425])
+def test_a_status_that_passes_stops_nothing(status):
+    called = ClaudeApi.outcome_of(HttpAnswer(status, {"retry-after": "7"}))
+    assert (called.kind, called.reason, called.billed, called.wait_ms) == ("again", "server", "nothing", 7_000)
+
+
 def test_text_that_a_block_begins_with_is_part_of_the_answer():
     events = (
         BEGUN,

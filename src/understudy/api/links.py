@@ -12,7 +12,7 @@ from starlette.routing import Route
 from understudy.api.connections import address_of
 from understudy.api.context import Api
 from understudy.errors import NotFoundError, TooManyRequestsError, UnauthorizedError, UnderstudyError
-from understudy.hub.links import FollowLink, LinkShown, shown_by
+from understudy.hub.links import EmptyLinkError, FollowLink, LinkShown, shown_by
 from understudy.hub.messages import LINK_PATH
 from understudy.texts import t
 
@@ -44,6 +44,8 @@ def _guarded(api: Api, page: Page) -> Callable[[Request], Awaitable[Response]]:
         secret = request.path_params["secret"][:SECRET_CHARS_MAX]
         try:
             return await page(api, secret, language)
+        except EmptyLinkError:
+            return _page(t("links.empty", language), language, 404)
         except NotFoundError:
             return await _refused(api, request, language)
         except UnderstudyError as error:

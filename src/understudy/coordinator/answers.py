@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id, read_facts
+from understudy.coordinator.notices import OutboxDraft, facts_of, is_untried, notice_id, read_facts
 from understudy.coordinator.nouns import Notice, Progress, Task
 from understudy.coordinator.routes import Routes
 from understudy.redact.cutting import beginning
@@ -31,6 +31,7 @@ STATES = {
 }
 FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
 ASIDES = frozenset({"takeover.kept", "takeover.interim"})
+READABLE = frozenset({"task.done", "task.failed", "takeover.interim"})  # an answer that a link may show
 WITH_MESSAGE = frozenset({*STATES, *ASIDES})
 ASKED_AT = "askedAt"
 CORRECTS = "corrects"  # among the facts of an answer that comes after another one
@@ -71,14 +72,16 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
         return
     said = {"state": STATES[event.name], **event.fields}
     facts = _facts(task, **said)
+    key = _id(outbox, "final", task, place, str(task.token))
+    known = outbox.rows.get(key)
     if event.name not in FINAL:
+        if event.name == "task.retrying" and known is not None and is_untried(known):
+            outbox.fold(known, "tried again before it was told")
         _status(outbox, task, place, event.name, facts, STARTED_AFTER_MS)
         return
     _close_status(outbox, task, place, event.name, facts)
-    key = _id(outbox, "final", task, place, str(task.token))
     final = _row(outbox, task, place, "answer", key, event.name, facts)
-    known = outbox.rows.get(final.id)
-    if known is None:
+    if known is None or known.state == "folded":
         outbox.put(final)
     elif known.cause != event.name:  # failed as lost, then its result came after all
         corrected = _facts(task, **said, **{CORRECTS: True})

@@ -22,6 +22,10 @@ TEXT: frozenset[str] = frozenset()  # the needs of a task that the hub may answe
 LEASE_MARGIN_MS = 30_000  # beyond the time that a call may take: no renewals
 TOO_DEAR_RESTS_MS = 3_600_000
 LOOK_AGAIN_MS = 60_000
+_REFUSED = {
+    "too_dear": "its question alone may cost more than one task may",
+    "no_question": "its question is empty",
+}
 
 
 class TakeoverView(Struct, frozen=True):
@@ -114,8 +118,8 @@ def reserve(
         if not is_wanted(view, wish.task, wish.done, now):
             continue
         found = _affordable(view, wish)
-        if found is None:
-            draft.add((replace(wish.done, not_before_h=now.h + TOO_DEAR_RESTS_MS),), (_too_dear(wish.task, now),))
+        if isinstance(found, str):
+            draft.add((replace(wish.done, not_before_h=now.h + TOO_DEAR_RESTS_MS),), (_refused(wish.task, found, now),))
             none_left = NoCall("no_task", 0)  # there may be more behind those that step aside
             continue
         prompt, worst = found
@@ -174,13 +178,14 @@ def shut(draft: Draft, state: TakeoverState, now: Now) -> None:
     draft.add((replace(state, is_open=0, since_at=now.wall),), (event,))
 
 
-def _affordable(view: TakeoverView, wish: Answerable) -> tuple[Prompt, int] | None:
+def _affordable(view: TakeoverView, wish: Answerable) -> tuple[Prompt, int] | str:
+    """The request and its cost at worst, or the reason why none is made."""
     policy = view.policy.takeover
     model = takeover.model_for(policy, view.state)
     price = takeover.price_for(policy, model)
-    if price is None or not wish.question.strip():
-        return None
-    return affordable(
+    if not wish.question.strip():
+        return "no_question"
+    found = price and affordable(
         wish.question,
         wish.said,
         model,
@@ -189,6 +194,7 @@ def _affordable(view: TakeoverView, wish: Answerable) -> tuple[Prompt, int] | No
         policy.task_micro_usd - wish.done.spent_micro_usd,
         is_interim=takeover.is_for_machine(wish.task.needs),
     )
+    return found or "too_dear"
 
 
 def _paced(state: TakeoverState, now: Now) -> TakeoverState:
@@ -196,6 +202,6 @@ def _paced(state: TakeoverState, now: Now) -> TakeoverState:
     return replace(state, minute=minute, minute_calls=1 + (state.minute_calls if state.minute == minute else 0))
 
 
-def _too_dear(task: Task, now: Now) -> Event:
-    message = f"Task {task.id} is not answered: its question alone may cost more than one task may"
-    return takeover_event(now, "takeover.refused", message, taskId=task.id, reason="too_dear")
+def _refused(task: Task, reason: str, now: Now) -> Event:
+    message = f"Task {task.id} is not answered: {_REFUSED[reason]}"
+    return takeover_event(now, "takeover.refused", message, taskId=task.id, reason=reason)

@@ -7,6 +7,7 @@ from msgspec import Struct
 from understudy.coordinator import links
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Incident, Link, Now, Result, Task
+from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import NotFoundError
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import text_of
@@ -18,6 +19,10 @@ from understudy.wire.answers.base import DONE
 
 BY = "link"
 GONE = "This link is unknown or has expired"
+
+
+class EmptyLinkError(NotFoundError):
+    """A link of this hub with nothing to show or do any more; following it is no guess."""
 
 
 class LinkShown(Struct, frozen=True):
@@ -33,22 +38,39 @@ class LinkShown(Struct, frozen=True):
 
 
 def shown_by(reader: Reader, secret: str, wall: int) -> LinkShown:
-    """The page of a link; NotFoundError once it has expired."""
+    """The page of a link; NotFoundError if it is unknown, EmptyLinkError once it has expired."""
     found = reader.load_many(Link, (hash_of_link(secret),))
-    if not found or found[0].expires_at <= wall:
+    if not found:
         raise NotFoundError(GONE)
     link = found[0]
-    if link.purpose != "read":
-        incidents = reader.load_many(Incident, (link.subject,))
-        if not incidents:
-            raise NotFoundError(GONE)
-        incident = incidents[0]
+    shown = None
+    if wall < link.expires_at:
+        shown = _answer_shown(reader, link) if link.purpose == "read" else _incident_shown(reader, link)
+    if shown is None:
+        raise EmptyLinkError(GONE)
+    return shown
+
+
+def _incident_shown(reader: Reader, link: Link) -> LinkShown | None:
+    """The incident, as long as it is kept."""
+    for incident in reader.load_many(Incident, (link.subject,)):
         return LinkShown(link.purpose, link.subject, incident.daemon_id, incident.state, is_used=bool(link.used_at))
-    tasks, results = reader.load_many(Task, (link.subject,)), reader.load_many(Result, (link.subject,))
-    if not tasks or not results or not links.is_answer_of(link, tasks[0]):
-        raise NotFoundError(GONE)
-    text = text_of(results[0].output) or text_of(results[0].error)
-    return LinkShown(link.purpose, link.subject, tasks[0].daemon_id, tasks[0].status, text, bool(results[0].degraded))
+    return None
+
+
+def _answer_shown(reader: Reader, link: Link) -> LinkShown | None:
+    """The result of the task, or its interim answer until there is one."""
+    for task in reader.load_many(Task, (link.subject,)):
+        if not links.is_answer_of(link, task):
+            return None
+        for result in reader.load_many(Result, (task.id,)):
+            text = text_of(result.output) or text_of(result.error)
+            return LinkShown(link.purpose, task.id, task.daemon_id, task.status, text, bool(result.degraded))
+        for done in reader.load_many(TaskTakeover, (task.id,)):
+            if done.interim_answer:
+                text = text_of(done.interim_answer)
+                return LinkShown(link.purpose, task.id, task.daemon_id, task.status, text, degraded=True)
+    return None
 
 
 class FollowLink(Operation):
@@ -69,11 +91,13 @@ class FollowLink(Operation):
             act.needs(needs)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """Act; NotFoundError once it has expired."""
+        """Act; NotFoundError if it is unknown, EmptyLinkError if it has expired or only shows something."""
         link = work.get(Link, self.hash)
         act = _act_of(link)
-        if link is None or act is None or not links.is_good(link, now):
+        if link is None:
             raise NotFoundError(GONE)
+        if act is None or not links.is_good(link, now):
+            raise EmptyLinkError(GONE)
         if link.used_at:
             return Decision(DONE)
         done, draft = act.decide(work, now), Draft()

@@ -159,7 +159,7 @@ class TakeNotice(Operation):
         if not work.policy.routes.public_url:
             return (), ()
         subjects: tuple[tuple[str, str], ...] = ()
-        if notice.kind == "answer":
+        if notice.kind == "answer" and notice.cause in answers.READABLE:
             subjects = (("read", notice.task_id),)
         elif notice.level in LOUD and notice.incident_id.startswith("incident-"):
             subjects = (("acknowledge", notice.incident_id), ("snooze", notice.incident_id))

@@ -101,6 +101,8 @@ def _border(text: str, whole: int, cost: Cost, room: int = 0) -> int:
         at = text.rfind(border, size // 2, size)
         if at >= 0:
             return at + len(border)
+    if text[size - 1] == text[size] == "`":  # half a fence is none
+        return len(text[:size].rstrip("`")) or size
     return size
 
 

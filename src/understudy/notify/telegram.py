@@ -39,7 +39,8 @@ _GONE = (
     "topic_closed",
     "topic_deleted",
 )
-NAMES_MAX = 90  # of a message's entities, of which Telegram heeds 100
+ENTITIES_MAX = 100  # of a message; Telegram heeds no more
+NAMES_MAX = 90  # of these
 # An address in which an @name is a part of the path, else an @name: Telegram's server makes links and pings of these.
 _MENTION = re.compile(
     r"https?://(?:[A-Za-z0-9-]{1,63}\.){1,9}[A-Za-z]{2,63}(?::\d{1,5})?[/?#][\w/.~%&=+#:?@-]*+"
@@ -57,7 +58,7 @@ def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool 
         for at, body in enumerate(bodies):
             title = headline(message) if message.title and at == 0 else ""
             if entities := list(_entities(body["text"], len(title))):
-                body["entities"] = entities
+                body["entities"] = _heeded(entities)
     return tuple(_request(settings, message, body, is_first=at == 0) for at, body in enumerate(bodies))
 
 
@@ -98,6 +99,13 @@ def _entities(text: str, bold_chars: int) -> Iterator[dict[str, Any]]:
         at = end
     if at < bold_chars:
         yield _entity(text, "bold", at, bold_chars)
+
+
+def _heeded(entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as Telegram heeds: every name, and of the title the first bold pieces."""
+    bold = [entity for entity in entities if entity["type"] == "bold"]
+    left_out = bold[ENTITIES_MAX - (len(entities) - len(bold)) :]
+    return [entity for entity in entities if entity not in left_out]
 
 
 def _names_in(text: str) -> list[tuple[int, int]]:

@@ -34,6 +34,9 @@ _BY_STATUS = {
     HTTPStatus.PAYMENT_REQUIRED: ("stop", "credit"),
     HTTPStatus.FORBIDDEN: ("stop", "permission"),
     HTTPStatus.NOT_FOUND: ("stop", "model"),
+    HTTPStatus.REQUEST_TIMEOUT: ("again", "server"),
+    HTTPStatus.CONFLICT: ("again", "server"),
+    HTTPStatus.TOO_EARLY: ("again", "server"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("failed", "too_large"),
     HTTPStatus.TOO_MANY_REQUESTS: ("again", "rate_limited"),
     OVERLOADED: ("again", "overloaded"),
@@ -95,7 +98,7 @@ class ClaudeApi(Struct, frozen=True):
             return CallOutcome("again", "no_answer", said=answer.reason[:SAID_CHARS_MAX], billed=billed)
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return _refused(answer)
-        if "event-stream" in answer.headers.get("content-type", ""):
+        if "event-stream" in answer.headers.get("content-type", "").lower():
             return _read(_gathered(answer.body))
         return _read(object_of(answer.body) or {})
 
@@ -115,7 +118,7 @@ def _refused(answer: HttpAnswer) -> CallOutcome:
     if answer.status in _BY_STATUS:
         kind, reason = _BY_STATUS[answer.status]
         return CallOutcome(kind, reason, said=said, wait_ms=_wait_ms(answer))
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return CallOutcome("again", "server", said=said, wait_ms=_wait_ms(answer))
     is_suspect = answer.status in _OF_A_REQUEST
     return CallOutcome("stop", "request", said=said or f"HTTP {answer.status}", is_suspect=is_suspect)
@@ -193,11 +196,16 @@ def _gathered(raw: bytes) -> dict[str, Any]:
         elif kind == "content_block_delta":
             texts.append(text if isinstance(text := delta.get("text"), str) else "")
         elif kind == "message_delta":
-            counted = {name: count for name, count in _object_in(event, "usage").items() if count is not None}
-            message |= {"stop_reason": delta.get("stop_reason"), "usage": _object_in(message, "usage") | counted}
+            message |= {"usage": _object_in(message, "usage") | _given(_object_in(event, "usage"))}
+            message |= _given({"stop_reason": delta.get("stop_reason")})  # a later one may only count
         is_complete = is_complete or kind == "message_stop"
     message["content"] = [{"type": "text", "text": "".join(texts)}]
     return message if is_complete else message | {"stop_reason": None}
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not null."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _object_in(event: dict[str, Any], name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 TEXTS = {
     "links.gone": "This link is unknown or has expired. `understudy incidents list` shows the incidents.",
+    "links.empty": "There is nothing here any more: the link has expired, or its answer or incident is not kept.",
     "links.used": "This link has been used; it works once. `understudy incidents list` shows the incidents.",
     "links.too_many": "Too many unknown links from this address. Wait a minute.",
     "links.trouble": "The hub cannot do this right now. Try again in a moment.",
