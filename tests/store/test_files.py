@@ -286,3 +286,20 @@ def test_checkpoint_and_backup_by_other_programs_are_no_trouble(store: SqliteSto
     other.close()
     assert (store.look(), store.look()) == ("", "")
     save(store, "after")
+
+
+@pytest.mark.parametrize("look", [SqliteStore.look, SqliteStore.check], ids=["look", "check"])
+def test_damage_that_a_reader_meets_during_a_look_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[SqliteStore], str]
+) -> None:
+    store = SqliteStore(tmp_path / "hub.db")
+
+    def met_meanwhile() -> str:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT  # type: ignore[misc]
+        store._heed(error)
+        return ""
+
+    monkeypatch.setattr(store._files, "header_trouble", met_meanwhile)
+    assert "is damaged" in look(store)
+    store.close()

@@ -145,7 +145,8 @@ class SqliteStore:
         if self._files is not None and not self._damage:
             with self._writing:  # a checkpoint of ours writes the head before the end
                 found = self._files.header_trouble()
-            self._damage = found if found == self._suspected else ""
+            if found and found == self._suspected:
+                self._damage = found
             self._suspected = found
         return self.trouble()
 
@@ -153,13 +154,15 @@ class SqliteStore:
         """Read the whole store and take the damage back if there is none → what is wrong; "" for nothing."""
         if self._files is None or (lost := self._files.trouble()):
             return self.trouble()
+        before = self._damage
         lost = self._files.header_trouble() or self._checked()
         if not lost:
             with self._writing:
                 self._writer.execute("PRAGMA shrink_memory")  # pages that were read while it was not well
                 self._known.clear()
                 self._drop_readers()
-        self._damage = lost
+        if lost or self._damage == before:  # else a reader met another damage meanwhile
+            self._damage = lost
         return self.trouble()
 
     def _checked(self) -> str:
