@@ -20,6 +20,7 @@ from understudy.wire.refusals import has_words
 from understudy.wire.response import BoundedResponse
 
 CONNECT_S = 5.0
+HUNG_S = 12.0  # longer than a hub whose store hangs takes to say so
 ANSWER_S = 25.0  # longer than a search may wait and take in a hub (runtime/hub/reading)
 TRIES = 4
 PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 1_600

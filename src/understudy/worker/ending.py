@@ -53,12 +53,8 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
     if why:
         yield from end(state, run, why, ended)
         return
-    if (
-        outcome.is_untouched
-        and ended is not None
-        and not state.untouched.may_give_back(run.task.id, executor.name, outcome.auth)
-    ):
-        outcome = msgspec.structs.replace(outcome, is_untouched=False, auth="")
+    if outcome.is_untouched and ended is not None:
+        outcome = state.untouched.bounded(run.task.id, executor.name, outcome)
     yield from _heed_auth(state, executor, outcome)
     if outcome.is_untouched and (yield from is_dead(state, run, ended)):
         message = t("executors.given_back", task=run.task.id, reason=outcome.error)

@@ -91,17 +91,19 @@ class ResultBatches:
 
     def was_slow(self, batch: list[RunResult]) -> None:
         """The time of this request was used up: if the hub is heard next, its only result needs more time."""
-        lone = self._lone.get(batch[0].name) if len(batch) == 1 else None
-        if lone is not None:
+        if (lone := self._lone_in(batch)) is not None:
             lone.was_slow = True
 
     def must_cut(self, batch: list[RunResult]) -> bool:
         """True, once, if its only result is too large for the line."""
-        lone = self._lone.get(batch[0].name) if len(batch) == 1 else None
+        lone = self._lone_in(batch)
         if lone is None or not lone.must_be_cut:
             return False
         lone.must_be_cut = False
         return True
+
+    def _lone_in(self, batch: list[RunResult]) -> _Lone | None:
+        return self._lone.get(batch[0].name) if len(batch) == 1 else None
 
     def failed(self, batch: list[RunResult], *, is_refused: bool, may_be_away: bool) -> bool:
         """Nothing came of this request → whether its only result is news for the owner: once for each.

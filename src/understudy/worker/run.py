@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from understudy.clock import MS_PER_S
 from understudy.texts import t
 from understudy.worker.effects import (
@@ -242,9 +240,7 @@ def _unreadable(state: WorkerState, run: Run, executor: Executor, reason: str) -
     """The outcome of a start in a workspace that this machine cannot look at, though it can at the others."""
     state.start_faults[executor.name] = state.workspaces.root
     outcome = Outcome(success=False, error=reason, failure_class="spawn_failed", auth=OTHER, is_untouched=True)
-    if state.untouched.may_give_back(run.task.id, executor.name, outcome.auth):
-        return outcome
-    return msgspec.structs.replace(outcome, is_untouched=False, auth="")
+    return state.untouched.bounded(run.task.id, executor.name, outcome)
 
 
 def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:

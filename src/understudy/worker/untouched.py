@@ -7,6 +7,9 @@ several times fails as any other; otherwise it would be started without end, bef
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from understudy.worker.executors import Outcome
 from understudy.worker.executors.fault_words import DISPROVED
 
 AGAINST_MAX = 5
@@ -23,6 +26,12 @@ class Untouched:
     def note_success(self, executor: str) -> None:
         """A run of this executor succeeded."""
         self._worked[executor] = self._worked.get(executor, 0) + 1
+
+    def bounded(self, task_id: str, executor: str, outcome: Outcome) -> Outcome:
+        """The outcome of a start that left the task untouched; beyond the bound the task's own failure."""
+        if self.may_give_back(task_id, executor, outcome.auth):
+            return outcome
+        return replace(outcome, is_untouched=False, auth="")
 
     def may_give_back(self, task_id: str, executor: str, auth: str) -> bool:
         """Count this end of a start → whether it may still be taken for a fault of this machine."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from understudy import config
-from understudy.cli.client import HubClient
+from understudy.cli.client import HUNG_S, HubClient
 from understudy.cli.connection import HubAddress, find_place
 from understudy.cli.findings import (
     channels,
@@ -28,7 +28,7 @@ from understudy.texts import t
 
 __all__ = ["NOTICE", "OK", "PROBLEM", "AutomaticFix", "Finding", "Here", "examine", "look_around"]
 
-ANSWER_S = 12.0  # longer than a hub whose store hangs takes to say so
+ANSWER_S = HUNG_S
 
 
 def examine(environ: Mapping[str, str], cwd: Path) -> list[Finding]:

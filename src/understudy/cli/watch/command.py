@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from understudy.cli.client import HubClient
+from understudy.cli.client import HUNG_S, HubClient
 from understudy.cli.connection import HubAddress
 from understudy.cli.exits import AbsentError, ClientError, UnreachableError
 from understudy.cli.machine import host_of, shares_machine
@@ -19,7 +19,7 @@ from understudy.cli.watch.threads import Threads
 from understudy.clock import SystemClock, iso
 from understudy.texts import t
 
-ANSWER_S = 12.0  # longer than a hub whose store hangs takes to say so
+ANSWER_S = HUNG_S
 TICK_S = 1.0
 FRAME_MS = 100  # at most ten drawings a second, whatever happens
 COLUMNS_MIN, LINES_MIN = 20, 8

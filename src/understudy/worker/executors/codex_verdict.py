@@ -30,13 +30,14 @@ def _judged(ended: Ended, seen: CodexReading) -> Outcome:
         return Outcome(success=False, error=error, failure_class="blocked", failure_final=True)
     if seen.failure is not None:
         return failed(api_failure(0, seen.failure), CLI, seen.failure, is_untouched=not seen.has_acted)
-    if ended.was_interrupted and not _fault(ended, seen):
+    fault = _fault(ended, seen)
+    if ended.was_interrupted and not fault:
         return failed(Failure("interrupted"), CLI, exit_error(ended))
     if seen.is_completed and seen.text:
         return Outcome(success=True) if ended.code == 0 else failed(Failure("exit_code"), CLI, exit_error(ended))
     if ended.code == 0:
         return failed(Failure("no_output"), CLI, seen.error or exit_error(ended))
-    return _refused(ended, seen)
+    return _refused(ended, seen, fault)
 
 
 def _fault(ended: Ended, seen: CodexReading) -> str:
@@ -46,10 +47,10 @@ def _fault(ended: Ended, seen: CodexReading) -> str:
     return fault_of(ended, seen.error or replaced_text(ended.stderr))
 
 
-def _refused(ended: Ended, seen: CodexReading) -> Outcome:
+def _refused(ended: Ended, seen: CodexReading, fault: str) -> Outcome:
     """It ended with an error before a turn did."""
     words = seen.error or replaced_text(ended.stderr)
-    if fault := _fault(ended, seen):
+    if fault:
         return failed(not_begun(fault, words), CLI, seen.error or exit_error(ended), is_untouched=True)
     is_resumed = seen.start.session is not None
     if is_resumed and not seen.has_acted and (not seen.has_begun or _is_about_session(words)):
